@@ -1,0 +1,76 @@
+//! What a kernel is to the executor: a piece of a network that runs forward and backward over a few images.
+//!
+//! A kernel covers one layer of the plan or several fused ones. Images are independent in forward and in the gradient
+//! of the input; the gradient of the weights is summed over the images of the call. The executor owns all memory; a
+//! kernel says beforehand how much it wants, and allocates nothing.
+
+/// A piece of a network, compiled for fixed shapes.
+pub trait Kernel: Send + Sync {
+    /// Floats of scratch that one worker needs for a call with `images` images. Contents are undefined at the start.
+    fn scratch(&self, images: usize) -> usize;
+
+    /// Bytes an image that [`Kernel::forward`] leaves for [`Kernel::backward`] (positions of maxima and the like).
+    fn kept(&self) -> usize {
+        0
+    }
+
+    /// Floats derived from the weights (transposes, transforms), rebuilt by [`Kernel::prepare`] after each change.
+    fn derived(&self) -> usize {
+        0
+    }
+
+    /// Fills the derived floats from the weights (of the layers that this kernel covers, in the plan's order).
+    fn prepare(&self, _weights: &[f32], _derived: &mut [f32]) {}
+
+    /// Computes the outputs.
+    fn forward(&self, pass: Forward<'_>);
+
+    /// Computes the gradients, after a [`Kernel::forward`] of the same images with `training` set.
+    fn backward(&self, pass: Backward<'_>);
+}
+
+/// What [`Kernel::forward`] works on. Slices over images hold one image after the other.
+pub struct Forward<'a> {
+    /// How many images.
+    pub images: usize,
+    /// Whether a backward pass follows; otherwise `kept` is empty.
+    pub training: bool,
+    /// Parameters of the layers covered.
+    pub weights: &'a [f32],
+    /// Derived from them.
+    pub derived: &'a [f32],
+    /// Input of the first layer covered.
+    pub input: &'a [f32],
+    /// Output of the last layer covered: overwritten.
+    pub output: &'a mut [f32],
+    /// For the backward pass: overwritten.
+    pub kept: &'a mut [u8],
+    /// Free to use.
+    pub scratch: &'a mut [f32],
+}
+
+/// What [`Kernel::backward`] works on.
+pub struct Backward<'a> {
+    /// How many images.
+    pub images: usize,
+    /// Parameters of the layers covered.
+    pub weights: &'a [f32],
+    /// Derived from them.
+    pub derived: &'a [f32],
+    /// As in the forward pass.
+    pub input: &'a [f32],
+    /// As the forward pass left it.
+    pub output: &'a [f32],
+    /// As the forward pass left it.
+    pub kept: &'a [u8],
+    /// Gradient of the loss with respect to the output; the kernel may use it up.
+    pub d_output: &'a mut [f32],
+    /// Gradient with respect to the input: overwritten. `None` for the first kernel of a network.
+    pub d_input: Option<&'a mut [f32]>,
+    /// Gradient with respect to the weights: added to if `accumulate`, else overwritten.
+    pub d_weights: &'a mut [f32],
+    /// See `d_weights`.
+    pub accumulate: bool,
+    /// Free to use.
+    pub scratch: &'a mut [f32],
+}

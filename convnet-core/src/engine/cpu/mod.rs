@@ -1,0 +1,5 @@
+//! The CPU engine.
+
+pub mod kernel;
+pub mod kernels;
+pub mod simd;

@@ -1,0 +1,404 @@
+//! Vectors of floats at the three levels that kernels are compiled for: AVX-512, AVX2 with FMA, and portable code.
+//!
+//! A kernel is written once, generic over [`Simd`], as `#[inline(always)]` code, and runs inside [`vectorize`], which
+//! enters a function compiled for the level. A value of a level's type is the proof that the machine has it: it can
+//! only be made by detection, so the methods are safe to call. Which level runs is decided once, by [`Level::detect`].
+
+use std::sync::OnceLock;
+
+/// What the machine can do, best last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Whatever the target's baseline is (SSE2 on x86-64, NEON on AArch64), vectorised by the compiler.
+    Portable,
+    /// 256-bit vectors with fused multiply-add.
+    Avx2,
+    /// 512-bit vectors with masks.
+    Avx512,
+}
+
+/// The environment variable that holds the level down: `portable`, `avx2` or `avx512`.
+pub const LEVEL_VARIABLE: &str = "CONVNET_SIMD";
+
+impl Level {
+    /// The best level that this machine has and that `CONVNET_SIMD` (read once) allows.
+    pub fn detect() -> Level {
+        static LEVEL: OnceLock<Level> = OnceLock::new();
+        *LEVEL.get_or_init(|| {
+            let best = Level::available().last().copied().unwrap_or(Level::Portable);
+            match std::env::var(LEVEL_VARIABLE).ok().as_deref() {
+                Some("portable") => Level::Portable,
+                Some("avx2") => best.min(Level::Avx2),
+                _ => best,
+            }
+        })
+    }
+
+    /// Every level that this machine has, best last.
+    pub fn available() -> Vec<Level> {
+        let mut levels = vec![Level::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            levels.extend(Avx2::detect().map(|_| Level::Avx2));
+            levels.extend(Avx512::detect().map(|_| Level::Avx512));
+        }
+        levels
+    }
+}
+
+/// Work that runs at any level.
+pub trait Vectorized {
+    /// What it gives.
+    type Output;
+    /// Does it. Mark the implementation `#[inline(always)]`, and everything generic over `S` that it calls.
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// Runs `work` compiled for `level`; for the best level below, where the machine lacks it.
+pub fn vectorize<W: Vectorized>(level: Level, work: W) -> W::Output {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if level == Level::Avx512
+            && let Some(simd) = Avx512::detect()
+        {
+            // SAFETY: the value of Avx512 proves that the machine has the features that the function enables.
+            return unsafe { x86::with_avx512(simd, work) };
+        }
+        if level >= Level::Avx2
+            && let Some(simd) = Avx2::detect()
+        {
+            // SAFETY: the value of Avx2 proves that the machine has the features that the function enables.
+            return unsafe { x86::with_avx2(simd, work) };
+        }
+    }
+    let _ = level;
+    work.run(Portable)
+}
+
+/// The operations of a level. Pointers instead of slices where a kernel's inner loop would check bounds.
+pub trait Simd: Copy + Send + Sync + 'static {
+    /// A vector of [`Simd::LANES`] floats.
+    type V: Copy;
+    /// Floats in a vector.
+    const LANES: usize;
+    /// Vector registers of the level: how large a tile of accumulators may be.
+    const REGISTERS: usize;
+
+    /// The same value in all lanes.
+    fn splat(self, value: f32) -> Self::V;
+    /// `a + b`
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a − b`
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a · b`
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a / b`
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `√a`
+    fn sqrt(self, a: Self::V) -> Self::V;
+    /// `a · b + c`, fused where the level has it.
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The larger, lane by lane; `b` where either is NaN.
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `if x > y { a } else { b }`, lane by lane.
+    fn if_greater(self, x: Self::V, y: Self::V, a: Self::V, b: Self::V) -> Self::V;
+    /// The sum of all lanes, in an order fixed by the level.
+    fn sum(self, a: Self::V) -> f32;
+
+    /// Reads [`Simd::LANES`] floats.
+    ///
+    /// # Safety
+    /// They are readable at `from`.
+    unsafe fn load(self, from: *const f32) -> Self::V;
+    /// Writes [`Simd::LANES`] floats.
+    ///
+    /// # Safety
+    /// They are writable at `to`.
+    unsafe fn store(self, to: *mut f32, value: Self::V);
+    /// Reads the first `count` ≤ [`Simd::LANES`] floats, zeros in the other lanes.
+    ///
+    /// # Safety
+    /// `count` floats are readable at `from`.
+    unsafe fn load_first(self, from: *const f32, count: usize) -> Self::V;
+    /// Writes the first `count` ≤ [`Simd::LANES`] floats.
+    ///
+    /// # Safety
+    /// `count` floats are writable at `to`.
+    unsafe fn store_first(self, to: *mut f32, value: Self::V, count: usize);
+}
+
+/// The portable level: arrays that the compiler maps onto what the target has.
+#[derive(Clone, Copy, Debug)]
+pub struct Portable;
+
+/// Floats in a portable vector.
+const WIDTH: usize = 8;
+
+fn zip(a: [f32; WIDTH], b: [f32; WIDTH], f: impl Fn(f32, f32) -> f32) -> [f32; WIDTH] {
+    std::array::from_fn(|i| f(a[i], b[i]))
+}
+
+impl Simd for Portable {
+    type V = [f32; WIDTH];
+    const LANES: usize = WIDTH;
+    const REGISTERS: usize = 8;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Self::V {
+        [value; WIDTH]
+    }
+    #[inline(always)]
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
+        zip(a, b, |a, b| a + b)
+    }
+    #[inline(always)]
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+        zip(a, b, |a, b| a - b)
+    }
+    #[inline(always)]
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+        zip(a, b, |a, b| a * b)
+    }
+    #[inline(always)]
+    fn div(self, a: Self::V, b: Self::V) -> Self::V {
+        zip(a, b, |a, b| a / b)
+    }
+    #[inline(always)]
+    fn sqrt(self, a: Self::V) -> Self::V {
+        a.map(f32::sqrt)
+    }
+    #[inline(always)]
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i] * b[i] + c[i])
+    }
+    #[inline(always)]
+    fn max(self, a: Self::V, b: Self::V) -> Self::V {
+        zip(a, b, |a, b| if a > b { a } else { b })
+    }
+    #[inline(always)]
+    fn if_greater(self, x: Self::V, y: Self::V, a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| if x[i] > y[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    fn sum(self, a: Self::V) -> f32 {
+        a.iter().sum()
+    }
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> Self::V {
+        // SAFETY: the caller says that WIDTH floats are readable; arrays of floats need no more alignment than floats.
+        unsafe { from.cast::<[f32; WIDTH]>().read() }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, value: Self::V) {
+        // SAFETY: as in `load`, for writing.
+        unsafe { to.cast::<[f32; WIDTH]>().write(value) }
+    }
+    #[inline(always)]
+    unsafe fn load_first(self, from: *const f32, count: usize) -> Self::V {
+        // SAFETY: only lanes below `count` are read, which the caller vouches for.
+        std::array::from_fn(|i| if i < count { unsafe { *from.add(i) } } else { 0.0 })
+    }
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut f32, value: Self::V, count: usize) {
+        for (i, lane) in value.into_iter().enumerate().take(count) {
+            // SAFETY: i < count, and the caller says that `count` floats are writable.
+            unsafe { *to.add(i) = lane }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{Simd, Vectorized};
+    use std::arch::x86_64::*;
+
+    /// Proof of AVX2, FMA and POPCNT with BMI.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Avx2(());
+
+    /// Proof of AVX-512 F, BW, DQ, VL, with all of [`Avx2`].
+    #[derive(Clone, Copy, Debug)]
+    pub struct Avx512(());
+
+    impl Avx2 {
+        /// The proof, if this machine has the features.
+        pub fn detect() -> Option<Self> {
+            let has = is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("popcnt")
+                && is_x86_feature_detected!("bmi1")
+                && is_x86_feature_detected!("bmi2")
+                && is_x86_feature_detected!("lzcnt");
+            has.then_some(Avx2(()))
+        }
+    }
+
+    impl Avx512 {
+        /// The proof, if this machine has the features.
+        pub fn detect() -> Option<Self> {
+            let has = Avx2::detect().is_some()
+                && is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl");
+            has.then_some(Avx512(()))
+        }
+    }
+
+    #[target_feature(enable = "avx2,fma,popcnt,bmi1,bmi2,lzcnt")]
+    pub(super) fn with_avx2<W: Vectorized>(simd: Avx2, work: W) -> W::Output {
+        work.run(simd)
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,popcnt,bmi1,bmi2,lzcnt")]
+    pub(super) fn with_avx512<W: Vectorized>(simd: Avx512, work: W) -> W::Output {
+        work.run(simd)
+    }
+
+    /// Lanes below `count`, as AVX2's mask vector.
+    #[inline(always)]
+    fn first_lanes(_: Avx2, count: usize) -> __m256i {
+        // SAFETY: the value of Avx2 proves AVX2.
+        unsafe {
+            let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+            _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), lanes)
+        }
+    }
+
+    // SAFETY of every `unsafe` block in the two implementations below: the value `self` proves that the machine has
+    // the instruction; where memory is touched, the caller of the (unsafe) method vouches for the pointer.
+    #[allow(clippy::undocumented_unsafe_blocks)]
+    impl Simd for Avx2 {
+        type V = __m256;
+        const LANES: usize = 8;
+        const REGISTERS: usize = 16;
+
+        #[inline(always)]
+        fn splat(self, value: f32) -> __m256 {
+            unsafe { _mm256_set1_ps(value) }
+        }
+        #[inline(always)]
+        fn add(self, a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_add_ps(a, b) }
+        }
+        #[inline(always)]
+        fn sub(self, a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_sub_ps(a, b) }
+        }
+        #[inline(always)]
+        fn mul(self, a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_mul_ps(a, b) }
+        }
+        #[inline(always)]
+        fn div(self, a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_div_ps(a, b) }
+        }
+        #[inline(always)]
+        fn sqrt(self, a: __m256) -> __m256 {
+            unsafe { _mm256_sqrt_ps(a) }
+        }
+        #[inline(always)]
+        fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+            unsafe { _mm256_fmadd_ps(a, b, c) }
+        }
+        #[inline(always)]
+        fn max(self, a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_max_ps(a, b) }
+        }
+        #[inline(always)]
+        fn if_greater(self, x: __m256, y: __m256, a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_blendv_ps(b, a, _mm256_cmp_ps::<_CMP_GT_OQ>(x, y)) }
+        }
+        #[inline(always)]
+        fn sum(self, a: __m256) -> f32 {
+            unsafe {
+                let a = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+                let a = _mm_add_ps(a, _mm_movehl_ps(a, a));
+                _mm_cvtss_f32(_mm_add_ss(a, _mm_shuffle_ps::<1>(a, a)))
+            }
+        }
+        #[inline(always)]
+        unsafe fn load(self, from: *const f32) -> __m256 {
+            unsafe { _mm256_loadu_ps(from) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32, value: __m256) {
+            unsafe { _mm256_storeu_ps(to, value) }
+        }
+        #[inline(always)]
+        unsafe fn load_first(self, from: *const f32, count: usize) -> __m256 {
+            unsafe { _mm256_maskload_ps(from, first_lanes(self, count)) }
+        }
+        #[inline(always)]
+        unsafe fn store_first(self, to: *mut f32, value: __m256, count: usize) {
+            unsafe { _mm256_maskstore_ps(to, first_lanes(self, count), value) }
+        }
+    }
+
+    #[allow(clippy::undocumented_unsafe_blocks)]
+    impl Simd for Avx512 {
+        type V = __m512;
+        const LANES: usize = 16;
+        const REGISTERS: usize = 32;
+
+        #[inline(always)]
+        fn splat(self, value: f32) -> __m512 {
+            unsafe { _mm512_set1_ps(value) }
+        }
+        #[inline(always)]
+        fn add(self, a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_add_ps(a, b) }
+        }
+        #[inline(always)]
+        fn sub(self, a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_sub_ps(a, b) }
+        }
+        #[inline(always)]
+        fn mul(self, a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_mul_ps(a, b) }
+        }
+        #[inline(always)]
+        fn div(self, a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_div_ps(a, b) }
+        }
+        #[inline(always)]
+        fn sqrt(self, a: __m512) -> __m512 {
+            unsafe { _mm512_sqrt_ps(a) }
+        }
+        #[inline(always)]
+        fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+            unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+        #[inline(always)]
+        fn max(self, a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_max_ps(a, b) }
+        }
+        #[inline(always)]
+        fn if_greater(self, x: __m512, y: __m512, a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, y), b, a) }
+        }
+        #[inline(always)]
+        fn sum(self, a: __m512) -> f32 {
+            unsafe { _mm512_reduce_add_ps(a) }
+        }
+        #[inline(always)]
+        unsafe fn load(self, from: *const f32) -> __m512 {
+            unsafe { _mm512_loadu_ps(from) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32, value: __m512) {
+            unsafe { _mm512_storeu_ps(to, value) }
+        }
+        #[inline(always)]
+        unsafe fn load_first(self, from: *const f32, count: usize) -> __m512 {
+            unsafe { _mm512_maskz_loadu_ps(((1u32 << count) - 1) as u16, from) }
+        }
+        #[inline(always)]
+        unsafe fn store_first(self, to: *mut f32, value: __m512, count: usize) {
+            unsafe { _mm512_mask_storeu_ps(to, ((1u32 << count) - 1) as u16, value) }
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Engines execute a [`crate::plan::Plan`]. They know nothing of types.
+
+pub mod cpu;

@@ -1,0 +1,13 @@
+//! Types, plan, engines, training and data of the `convnet` crate. Use it through `convnet`, which re-exports it
+//! together with the macro.
+
+pub mod engine;
+pub mod error;
+pub mod layers;
+pub mod network;
+pub mod plan;
+pub mod shape;
+pub mod summary;
+
+pub use error::{Error, Result};
+pub use network::{Definition, Network, Sequential};

@@ -1,0 +1,92 @@
+//! A network as a type: what the macro defines, and the constants that follow from it.
+
+use crate::layers::{Layers, Node};
+use crate::plan::{Fault, Plan, Table, build, count, report};
+use crate::shape::Shape;
+use crate::shape::size::{InputShape, Phantom};
+use crate::summary::Summary;
+
+/// What `convnet!` writes for a network.
+pub trait Definition: 'static {
+    /// The network's name.
+    const NAME: &'static str;
+    /// The input's shape, as data sets carry it in their type.
+    type Input: InputShape;
+    /// The input's sizes as a tuple of [`crate::shape::size::Size`] types.
+    type Sizes;
+    /// The layers, a balanced tree of pairs.
+    type Layers: Layers;
+}
+
+/// A network without a name of its own: what `convnet![…]` stands for where a type stands.
+pub struct Sequential<Input, Sizes, Tree>(Phantom<(Input, Sizes, Tree)>);
+
+impl<Input: InputShape, Sizes: 'static, Tree: Layers> Definition for Sequential<Input, Sizes, Tree> {
+    const NAME: &'static str = "sequential";
+    type Input = Input;
+    type Sizes = Sizes;
+    type Layers = Tree;
+}
+
+/// Tables of this many layers cost the compiler nothing worth mentioning; larger networks use the large one.
+const USUAL: usize = 48;
+
+/// The constants of a network, for every type that `convnet!` makes.
+///
+/// ```
+/// use convnet::prelude::*;
+///
+/// convnet! {
+///     type Tiny = [Input(4, 4, 1), Conv2D(2, (3, 3)), Flatten(), Dense(3)];
+/// }
+/// const _: () = assert!(Tiny::PARAMS == 20 + 27);
+/// assert_eq!(Tiny::OUTPUT, [3]);
+/// ```
+pub trait Network: Definition {
+    #[doc(hidden)]
+    const TREE: &'static Node = <Self::Layers as Layers>::NODE;
+    #[doc(hidden)]
+    const SHAPE: Shape = <Self::Input as InputShape>::SHAPE;
+    #[doc(hidden)]
+    const SMALL: &'static Table<USUAL> = &build::<USUAL>(Self::SHAPE, Self::TREE);
+    #[doc(hidden)]
+    const LARGE: &'static Table<{ crate::plan::MAX_LAYERS }> =
+        &build_large(count(Self::TREE) > USUAL, Self::SHAPE, Self::TREE);
+    /// What makes this network impossible, if anything does.
+    #[doc(hidden)]
+    const FAULT: Option<Fault> = if count(Self::TREE) > USUAL { Self::LARGE.fault } else { Self::SMALL.fault };
+
+    /// Everything known of the network. Fails to compile, with a sentence, where the network is impossible.
+    const PLAN: Plan = {
+        report(Self::NAME, &Self::FAULT, None);
+        let (layers, output, params) = if count(Self::TREE) > USUAL {
+            (Self::LARGE.layers.split_at(Self::LARGE.len).0, Self::LARGE.output, Self::LARGE.params)
+        } else {
+            (Self::SMALL.layers.split_at(Self::SMALL.len).0, Self::SMALL.output, Self::SMALL.params)
+        };
+        Plan { network: Self::NAME, input: Self::SHAPE, output, layers, params, trainable_params: params }
+    };
+
+    /// Number of parameters.
+    const PARAMS: usize = Self::PLAN.params;
+    /// How many of them training changes.
+    const TRAINABLE_PARAMS: usize = Self::PLAN.trainable_params;
+    /// How many of them training leaves alone.
+    const NON_TRAINABLE_PARAMS: usize = Self::PARAMS - Self::TRAINABLE_PARAMS;
+    /// Sizes of one input, channels last: `[28, 28, 1]`.
+    const INPUT: &'static [usize] = Self::PLAN.input.sizes();
+    /// Sizes of one output: `[10]`.
+    const OUTPUT: &'static [usize] = Self::PLAN.output.sizes();
+
+    /// The table of layers that the book prints.
+    fn summary() -> Summary {
+        Summary::of(Self::PLAN)
+    }
+}
+
+impl<D: Definition> Network for D {}
+
+/// The large table, left empty (which costs nothing) for a network that fits the usual one.
+const fn build_large<const CAPACITY: usize>(needed: bool, input: Shape, tree: &Node) -> Table<CAPACITY> {
+    if needed { build(input, tree) } else { build(input, &Node::Empty) }
+}

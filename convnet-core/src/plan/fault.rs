@@ -1,0 +1,194 @@
+//! What makes a network impossible, and the sentence that says so: the second line of defence, for sizes that the
+//! macro does not see (constants, const generics, other networks). Formatted in const code, so that the compiler
+//! prints numbers and names.
+
+use super::Name;
+use crate::shape::Shape;
+
+/// The first mistake in a network.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    /// Name of the layer at fault.
+    pub name: Name,
+    /// Its number, from zero.
+    pub layer: usize,
+    /// What it would take.
+    pub input: Shape,
+    /// What is wrong.
+    pub kind: FaultKind,
+}
+
+/// What can be wrong with a layer.
+#[derive(Clone, Copy, Debug)]
+pub enum FaultKind {
+    /// More than [`super::MAX_LAYERS`] layers: so many.
+    TooManyLayers(usize),
+    /// An input without any element.
+    ZeroInput,
+    /// This argument is zero.
+    ZeroSize(&'static str),
+    /// The window (with its dilation) reaches further than the map.
+    WindowTooLarge {
+        /// Height and width that it covers.
+        reach: [usize; 2],
+    },
+    /// A layer for maps after a vector.
+    NeedsMap,
+    /// A `Dense` on a map.
+    NeedsVector,
+    /// A `Flatten` on a vector.
+    AlreadyFlat,
+    /// `softmax` on a layer that is not the last.
+    SoftmaxInside,
+    /// The name belongs to an earlier layer.
+    NameTaken,
+    /// A network used as a layer wants this shape.
+    NetworkInput(Shape),
+}
+
+/// Stops the compilation if `fault` is a fault of layer `layer` (or of any layer, for `None`).
+pub const fn report(network: &str, fault: &Option<Fault>, layer: Option<usize>) {
+    let Some(fault) = fault else { return };
+    let here = match layer {
+        Some(layer) => layer == fault.layer,
+        None => true,
+    };
+    if here {
+        let message = fault.message(network);
+        panic!("{}", message.as_str());
+    }
+}
+
+impl Fault {
+    /// The sentence, with the network's and the layer's name and the numbers.
+    pub const fn message(&self, network: &str) -> Message {
+        let mut to = Message::new();
+        to.text("network `");
+        to.text(network);
+        to.text("`, layer `");
+        to.name(&self.name);
+        to.text("`: ");
+        self.explain(&mut to);
+        to
+    }
+
+    const fn explain(&self, to: &mut Message) {
+        match self.kind {
+            FaultKind::TooManyLayers(count) => {
+                to.number(count);
+                to.text(" layers are more than the ");
+                to.number(super::MAX_LAYERS);
+                to.text(" that a network may have");
+            }
+            FaultKind::ZeroInput => {
+                to.text("the input shape ");
+                to.shape(&self.input);
+                to.text(" has no element; every size must be at least 1");
+            }
+            FaultKind::ZeroSize(argument) => {
+                to.text("`");
+                to.text(argument);
+                to.text("` is 0; it must be at least 1");
+            }
+            FaultKind::WindowTooLarge { reach: [height, width] } => {
+                to.text("a ");
+                to.number(height);
+                to.text("×");
+                to.number(width);
+                to.text(" window does not fit the ");
+                to.number(self.input.height());
+                to.text("×");
+                to.number(self.input.width());
+                to.text(" feature map of the layer above; use a smaller window, `padding = \"same\"`, or one pooling layer less");
+            }
+            FaultKind::NeedsMap => {
+                to.text("it needs a feature map (height, width, channels), but the layer above gives ");
+                to.shape(&self.input);
+                to.text("; put it before `Flatten()`");
+            }
+            FaultKind::NeedsVector => {
+                to.text("`Dense` needs a vector, but the layer above gives the feature map ");
+                to.shape(&self.input);
+                to.text("; put `Flatten()` before it");
+            }
+            FaultKind::AlreadyFlat => {
+                to.text("the layer above already gives a vector, ");
+                to.shape(&self.input);
+                to.text("; remove this `Flatten()`");
+            }
+            FaultKind::SoftmaxInside => to.text("`softmax` belongs to the last layer only; use `relu` here"),
+            FaultKind::NameTaken => to.text("an earlier layer has this name; names are the keys of saved weights"),
+            FaultKind::NetworkInput(wanted) => {
+                to.text("this network takes ");
+                to.shape(&wanted);
+                to.text(", but the layer above gives ");
+                to.shape(&self.input);
+            }
+        }
+    }
+}
+
+/// A text built in const code, of at most 256 bytes; what is longer is cut.
+pub struct Message {
+    bytes: [u8; 256],
+    len: usize,
+}
+
+impl Message {
+    pub(super) const fn new() -> Self {
+        Message { bytes: [0; 256], len: 0 }
+    }
+
+    /// The text so far.
+    pub const fn as_str(&self) -> &str {
+        match std::str::from_utf8(self.bytes.split_at(self.len).0) {
+            Ok(text) => text,
+            Err(_) => "a message that was cut within a character",
+        }
+    }
+
+    pub(super) const fn text(&mut self, text: &str) {
+        let text = text.as_bytes();
+        let mut i = 0;
+        while i < text.len() && self.len < self.bytes.len() {
+            self.bytes[self.len] = text[i];
+            self.len += 1;
+            i += 1;
+        }
+    }
+
+    pub(super) const fn number(&mut self, number: usize) {
+        if number >= 10 {
+            self.number(number / 10);
+        }
+        let digit = [b'0' + (number % 10) as u8];
+        if let Ok(digit) = std::str::from_utf8(&digit) {
+            self.text(digit);
+        }
+    }
+
+    const fn name(&mut self, name: &Name) {
+        match name {
+            Name::Given(name) => self.text(name),
+            Name::Counted(stem, number) => {
+                self.text(stem);
+                self.text("_");
+                self.number(*number);
+            }
+        }
+    }
+
+    const fn shape(&mut self, shape: &Shape) {
+        self.text("(");
+        let sizes = shape.sizes();
+        let mut i = 0;
+        while i < sizes.len() {
+            if i > 0 {
+                self.text(", ");
+            }
+            self.number(sizes[i]);
+            i += 1;
+        }
+        self.text(")");
+    }
+}
