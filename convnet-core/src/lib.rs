@@ -8,6 +8,9 @@ pub mod network;
 pub mod plan;
 pub mod shape;
 pub mod summary;
+pub mod train;
+pub mod weights;
+mod whole_file;
 
 pub use error::{Error, Result};
 pub use network::{Definition, Network, Sequential};
