@@ -8,7 +8,7 @@ use crate::engine::cpu::simd::Simd;
 /// Keras's `Adam` (Kingma & Ba 2015, in the order of section 2 that saves two divisions).
 ///
 /// In step t, from 1: `m ← m + (1−β₁)·(g−m)`, `v ← v + (1−β₂)·(g²−v)`, both from zero; `w ← w − α·m/(√v+ε)` with
-/// `α = lr·√(1−β₂ᵗ)/(1−β₁ᵗ)`.
+/// `α = lr·√(1−β₂ᵗ)/(1−β₁ᵗ)`, the powers taken in f32 as Keras does.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adam {
     /// lr, at least zero.
@@ -88,10 +88,12 @@ pub(super) struct Moments {
 impl Moments {
     pub(super) fn new(adam: &Adam, weight_decay: f32, step: u64) -> Self {
         let [fresh_1, fresh_2] = [adam.beta_1, adam.beta_2].map(complement);
-        let bias = |fresh: f64| 1.0 - (1.0 - fresh).powf(step as f64);
-        let rate = f64::from(adam.learning_rate) * bias(fresh_2).sqrt() / bias(fresh_1);
+        // Keras computes α in f32 from the rounded β: at the first steps 1 − f32(0.999)ᵗ is 6e-6 off, which every weight
+        // feels, so it is done here likewise.
+        let bias = |beta: f32| 1.0 - f64::from(beta).powf(step as f64) as f32;
+        let rate = adam.learning_rate * bias(adam.beta_2).sqrt() / bias(adam.beta_1);
         Moments {
-            rate: -rate as f32,
+            rate: -rate,
             fresh_1: fresh_1 as f32,
             fresh_2: fresh_2 as f32,
             epsilon: adam.epsilon,

@@ -69,7 +69,9 @@ impl Naive {
         let (beta_1, beta_2) = (written(adam.beta_1), written(adam.beta_2));
         self.m = beta_1 * self.m + (1.0 - beta_1) * g;
         self.v = beta_2 * self.v + (1.0 - beta_2) * g * g;
-        let corrected = (1.0 - beta_2.powi(t)).sqrt() / (1.0 - beta_1.powi(t));
+        // The powers are those of the rounded β, and rounded themselves: Keras computes them in f32.
+        let missing = |beta: f32| 1.0 - f64::from(f64::from(beta).powi(t) as f32);
+        let corrected = missing(adam.beta_2).sqrt() / missing(adam.beta_1);
         self.w -= written(adam.learning_rate) * corrected * self.m / (self.v.sqrt() + written(adam.epsilon));
     }
 }
