@@ -1,1 +1,4 @@
 //! The kernels, one family a file.
+
+pub mod gemm;
+mod gemm_tile;
