@@ -108,6 +108,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn call<W: Vectorized>(self, work: W) -> W::Output;
     /// `if x > y { a } else { b }`, lane by lane.
     fn if_greater(self, x: Self::V, y: Self::V, a: Self::V, b: Self::V) -> Self::V;
+    /// `if x is NaN { a } else { b }`, lane by lane.
+    fn if_nan(self, x: Self::V, a: Self::V, b: Self::V) -> Self::V;
     /// The sum of all lanes, in an order fixed by the level.
     fn sum(self, a: Self::V) -> f32;
 
@@ -202,6 +204,10 @@ impl Simd for Portable {
     #[inline(always)]
     fn if_greater(self, x: Self::V, y: Self::V, a: Self::V, b: Self::V) -> Self::V {
         std::array::from_fn(|i| if x[i] > y[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    fn if_nan(self, x: Self::V, a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| if x[i].is_nan() { a[i] } else { b[i] })
     }
     #[inline(always)]
     fn sum(self, a: Self::V) -> f32 {
@@ -364,6 +370,10 @@ mod x86 {
             unsafe { _mm256_blendv_ps(b, a, _mm256_cmp_ps::<_CMP_GT_OQ>(x, y)) }
         }
         #[inline(always)]
+        fn if_nan(self, x: __m256, a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_blendv_ps(b, a, _mm256_cmp_ps::<_CMP_UNORD_Q>(x, x)) }
+        }
+        #[inline(always)]
         fn sum(self, a: __m256) -> f32 {
             unsafe {
                 let a = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
@@ -445,6 +455,10 @@ mod x86 {
         #[inline(always)]
         fn if_greater(self, x: __m512, y: __m512, a: __m512, b: __m512) -> __m512 {
             unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, y), b, a) }
+        }
+        #[inline(always)]
+        fn if_nan(self, x: __m512, a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x), b, a) }
         }
         #[inline(always)]
         fn sum(self, a: __m512) -> f32 {

@@ -45,6 +45,11 @@ impl Offsets {
         Offsets::new([0], stride)
     }
 
+    /// Entry `index`.
+    pub fn at(&self, index: usize) -> usize {
+        self.table[index % self.table.len()] + index / self.table.len() * self.period
+    }
+
     /// The largest of the first `count` entries, or more.
     fn bound(&self, count: usize) -> usize {
         self.largest + count.saturating_sub(1) / self.table.len() * self.period

@@ -154,11 +154,11 @@ unsafe fn multiply<S: Simd, const ROWS: usize, const VECTORS: usize>(simd: S, ti
                 // SAFETY: B's rows are readable in whole vectors, says the caller.
                 *vector = unsafe { simd.load(b.add(v * S::LANES)) };
             }
-            for r in 0..ROWS {
-                // SAFETY: row r has an element at this k, says the caller.
-                let a = simd.splat(unsafe { *tile.rows[r].add(i) });
-                for v in 0..VECTORS {
-                    sums[r][v] = simd.mul_add(a, row[v], sums[r][v]);
+            for (sums, from) in sums.iter_mut().zip(tile.rows) {
+                // SAFETY: the row has an element at this k, says the caller.
+                let a = simd.splat(unsafe { *from.add(i) });
+                for (sum, vector) in sums.iter_mut().zip(row) {
+                    *sum = simd.mul_add(a, vector, *sum);
                 }
             }
             i = opaque(i + tile.step);
