@@ -15,7 +15,7 @@
 use super::activate::{activate, activate_backward, add_rows};
 use super::conv2d_input::InputGradient;
 use super::gemm::{A, B, Gemm, Offsets, Start, Widths, gemm};
-use super::gemm_pack::{Padded, Panels};
+use super::gemm_pack::{Panels, Rows};
 use super::window::{Border, Taps, positions, tap_offsets};
 use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
 use crate::engine::cpu::simd::Level;
@@ -47,7 +47,7 @@ pub struct Conv2D {
     kernel_len: usize,
     /// The kernel's layout, where plain rows would not do.
     panels: Option<Panels>,
-    gradient_rows: Padded,
+    gradient_rows: Rows,
     input_gradient: InputGradient,
 }
 
@@ -87,7 +87,7 @@ impl Conv2D {
             rows: Offsets::new((0..height).map(|i| i * down), len),
             kernel_len: window * filters,
             panels: (!plain).then(|| Panels::new(widths, window, filters)),
-            gradient_rows: Padded::new(widths, filters),
+            gradient_rows: Rows::new(widths, filters),
             input_gradient: InputGradient::new(&spec, input, output, level),
         }
     }
@@ -107,7 +107,7 @@ impl Conv2D {
         let images = input.chunks(self.group * self.input_len);
         for (input, gradient) in images.zip(gradient.chunks(self.group * self.output_len())) {
             let (maps, scratch) = self.image.bordered(input, scratch);
-            let (b, stride) = self.gradient_rows.rows(gradient, scratch);
+            let b = self.gradient_rows.factor(gradient, scratch);
             let product = Gemm {
                 a: A {
                     data: maps,
@@ -118,7 +118,7 @@ impl Conv2D {
                     len: width,
                     step: self.spec.horizontal.stride * self.image.channels,
                 },
-                b: B::Rows { data: b, stride },
+                b,
                 c: d_kernel,
                 c_stride: filters,
                 columns: filters,
@@ -136,7 +136,7 @@ impl Conv2D {
 impl Kernel for Conv2D {
     fn scratch(&self, images: usize) -> usize {
         let group = images.min(self.group);
-        let weights = self.image.scratch(group) + self.gradient_rows.scratch(group * self.output_len());
+        let weights = self.image.scratch(group) + self.gradient_rows.scratch(group * self.output[0] * self.output[1]);
         weights.max(self.input_gradient.scratch(group))
     }
 

@@ -6,7 +6,7 @@
 
 use super::activate::{activate, activate_backward, add_rows};
 use super::gemm::{A, B, Gemm, Offsets, Start, Widths, gemm};
-use super::gemm_pack::{Padded, Panels};
+use super::gemm_pack::{Panels, Rows};
 use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
 use crate::engine::cpu::simd::Level;
 use crate::layers::Activation;
@@ -26,7 +26,7 @@ pub struct Dense {
     /// The kernel's layout, where plain rows would not do.
     panels: Option<Panels>,
     transposed: Panels,
-    gradient_rows: Padded,
+    gradient_rows: Rows,
 }
 
 impl Dense {
@@ -45,7 +45,7 @@ impl Dense {
             zero: Offsets::every(0),
             panels: (!plain).then(|| Panels::new(widths, features, spec.units)),
             transposed: Panels::new(widths, spec.units, features),
-            gradient_rows: Padded::new(widths, spec.units),
+            gradient_rows: Rows::new(widths, spec.units),
         }
     }
 
@@ -61,7 +61,7 @@ impl Dense {
 
 impl Kernel for Dense {
     fn scratch(&self, images: usize) -> usize {
-        self.gradient_rows.scratch(images * self.spec.units)
+        self.gradient_rows.scratch(images)
     }
 
     fn derived(&self) -> usize {
@@ -99,7 +99,7 @@ impl Kernel for Dense {
         let gradient = &mut pass.d_output[..pass.images * units];
         activate_backward(self.level, self.activation, pass.output, gradient, units);
         let (d_kernel, d_bias) = pass.d_weights.split_at_mut(self.features * units);
-        let (b, stride) = self.gradient_rows.rows(gradient, pass.scratch);
+        let b = self.gradient_rows.factor(gradient, pass.scratch);
         let a = A {
             data: pass.input,
             row_offsets: &self.elements,
@@ -109,7 +109,6 @@ impl Kernel for Dense {
             len: pass.images,
             step: self.features,
         };
-        let b = B::Rows { data: b, stride };
         let start = if pass.accumulate { Start::C } else { Start::Zero };
         gemm(self.level, Gemm { a, b, c: d_kernel, c_stride: units, columns: units, start, relu: false });
         if self.spec.use_bias {

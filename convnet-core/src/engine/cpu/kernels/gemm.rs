@@ -8,11 +8,13 @@
 //! Every element of C is one chain of fused multiply-adds in the order of k that begins with what C starts from. How
 //! rows, columns and k are cut into blocks changes no bit of it; nor does cutting k into several calls that add to C.
 //!
-//! Blocks: [`STEPS`] of k by one panel's width of B stay in the first-level cache while all tiles of up to [`ROWS`]
-//! rows pass over them; C's block then lives in the second level. See [`super::gemm_tile`] for the tile itself.
+//! Blocks: some k by one panel's width of B, [`BLOCK`] floats, stay in the first-level cache while the tiles of up to
+//! [`ROWS`] rows pass over them; A's and C's blocks live in the second level. All columns of a block of k come before the next,
+//! so that a large B that lies in plain rows is read in order. See [`super::gemm_tile`] for the tile itself.
 
 use super::gemm_tile::{self, First, MAX_ROWS, Tile};
 use crate::engine::cpu::simd::{Level, Simd, Vectorized, vectorize};
+use std::ops::Range;
 
 /// Floats of B in a block: two thirds of a first-level cache of 48 KiB.
 const BLOCK: usize = 8192;
@@ -195,7 +197,7 @@ struct Depth {
     /// Index of the first run, and number of runs.
     runs: (usize, usize),
     /// The piece of each run.
-    piece: std::ops::Range<usize>,
+    piece: Range<usize>,
 }
 
 /// Calls `each` with the blocks of k, in order, none longer than `steps`; with one empty block if there is no k.
@@ -226,62 +228,62 @@ impl Vectorized for Gemm<'_> {
     fn run<S: Simd>(mut self, simd: S) {
         self.check(S::LANES);
         let panel = S::LANES * gemm_tile::widest::<S>();
+        let steps = BLOCK / panel.min(self.columns.next_multiple_of(S::LANES));
         for first_row in (0..self.a.rows).step_by(ROWS) {
             let rows = first_row..self.a.rows.min(first_row + ROWS);
-            for column in (0..self.columns).step_by(panel) {
-                let columns = column..self.columns.min(column + panel);
-                self.columns_block(simd, rows.clone(), columns);
-            }
+            let a = self.a;
+            blocks(&a, steps, |block| self.block(simd, rows.clone(), block));
         }
     }
 }
 
 impl Gemm<'_> {
-    /// One panel of columns for some rows, all k.
+    /// Some rows, one block of k, all columns.
     #[inline(always)]
-    fn columns_block<S: Simd>(&mut self, simd: S, rows: std::ops::Range<usize>, columns: std::ops::Range<usize>) {
+    fn block<S: Simd>(&mut self, simd: S, rows: Range<usize>, block: Depth) {
         let a = &self.a;
-        let c = self.c.as_mut_ptr();
-        let depth = a.runs * a.len;
-        let width = columns.len().next_multiple_of(S::LANES);
-        let (b, b_stride) = match self.b {
-            B::Rows { data, stride } => (data.as_ptr().wrapping_add(columns.start), stride),
-            B::Panels(data) => (data.as_ptr().wrapping_add(columns.start * depth), width),
-        };
-        let first = match self.start {
-            Start::Zero => First::Zero,
-            Start::Bias(bias) => First::Bias(bias.as_ptr().wrapping_add(columns.start)),
-            Start::C => First::C,
-        };
+        let (run, count) = block.runs;
         let mut offsets = [0; RUNS];
-        blocks(a, BLOCK / width, |block| {
-            let (run, count) = block.runs;
-            for (offset, from) in offsets.iter_mut().zip(a.run_offsets.from(run)).take(count) {
-                *offset = from + block.piece.start * a.step;
-            }
-            let k = run * a.len + block.piece.start;
-            let end = (run + count.max(1) - 1) * a.len + block.piece.end;
+        for (offset, from) in offsets.iter_mut().zip(a.run_offsets.from(run)).take(count) {
+            *offset = from + block.piece.start * a.step;
+        }
+        let depth = a.runs * a.len;
+        let first = run * a.len + block.piece.start;
+        let last = (run + count.max(1) - 1) * a.len + block.piece.end;
+        let c = self.c.as_mut_ptr();
+        let panel = S::LANES * gemm_tile::widest::<S>();
+        for column in (0..self.columns).step_by(panel) {
+            let columns = panel.min(self.columns - column);
+            let width = columns.next_multiple_of(S::LANES);
+            let (b, b_stride) = match self.b {
+                B::Rows { data, stride } => (data.as_ptr().wrapping_add(column), stride),
+                B::Panels(data) => (data.as_ptr().wrapping_add(column * depth), width),
+            };
             let tile = Tile {
                 rows: [std::ptr::null(); MAX_ROWS],
                 runs: &offsets[..count],
                 len: block.piece.len(),
                 step: a.step,
-                b: b.wrapping_add(k * b_stride),
+                b: b.wrapping_add(first * b_stride),
                 b_stride,
-                c: c.wrapping_add(columns.start),
+                c: c.wrapping_add(column),
                 c_stride: self.c_stride,
-                columns: columns.len(),
-                first: if k == 0 { first } else { First::C },
-                relu: self.relu && end == depth,
+                columns,
+                first: match self.start {
+                    Start::Zero if first == 0 => First::Zero,
+                    Start::Bias(bias) if first == 0 => First::Bias(bias.as_ptr().wrapping_add(column)),
+                    _ => First::C,
+                },
+                relu: self.relu && last == depth,
             };
             row_tiles(simd, a, rows.clone(), tile);
-        });
+        }
     }
 }
 
 /// The tiles of a block, as even in height as they can be.
 #[inline(always)]
-fn row_tiles<S: Simd>(simd: S, a: &A<'_>, rows: std::ops::Range<usize>, mut tile: Tile<'_>) {
+fn row_tiles<S: Simd>(simd: S, a: &A<'_>, rows: Range<usize>, mut tile: Tile<'_>) {
     let tallest = gemm_tile::tallest::<S>(tile.columns.div_ceil(S::LANES));
     let tiles = rows.len().div_ceil(tallest);
     let mut offsets = a.row_offsets.from(rows.start);

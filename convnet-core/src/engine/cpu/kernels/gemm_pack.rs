@@ -3,7 +3,7 @@
 //! Columns are cut into panels of the level's width, the last one as narrow as whole vectors allow; within a panel
 //! lies one row of B after the other. Columns that B does not have hold zeros.
 
-use super::gemm::Widths;
+use super::gemm::{B, Widths};
 
 /// The layout of a right factor of `depth` rows and `columns` columns.
 #[derive(Clone, Copy, Debug)]
@@ -69,35 +69,37 @@ impl Panels {
     }
 }
 
-/// A right factor that is made anew for each product, such as a gradient: its rows as they lie if they are whole
-/// vectors, and else a copy with longer rows.
+/// How a right factor that is made anew for each product, such as a gradient, is read: its rows as they lie, if a row is
+/// whole vectors and fits a panel, and else a copy in panels.
 #[derive(Clone, Copy, Debug)]
-pub struct Padded {
+pub struct Rows {
+    widths: Widths,
     columns: usize,
-    width: usize,
 }
 
-impl Padded {
+impl Rows {
     /// For rows of `columns` values.
     pub fn new(widths: Widths, columns: usize) -> Self {
-        Padded { columns, width: columns.next_multiple_of(widths.lanes) }
+        Rows { widths, columns }
     }
 
-    /// Floats of scratch for `len` values.
-    pub fn scratch(&self, len: usize) -> usize {
-        if self.width == self.columns { 0 } else { len / self.columns * self.width }
+    /// Whether the rows need no copy.
+    fn plain(&self) -> bool {
+        self.columns.is_multiple_of(self.widths.lanes) && self.columns <= self.widths.panel
     }
 
-    /// The rows, readable in whole vectors, and the distance from one to the next.
-    pub fn rows<'a>(&self, values: &'a [f32], scratch: &'a mut [f32]) -> (&'a [f32], usize) {
-        if self.width == self.columns {
-            return (values, self.width);
+    /// Floats of scratch for `count` rows.
+    pub fn scratch(&self, count: usize) -> usize {
+        if self.plain() { 0 } else { Panels::new(self.widths, count, self.columns).size() }
+    }
+
+    /// The factor that consists of all rows of `values`.
+    pub fn factor<'a>(&self, values: &'a [f32], scratch: &'a mut [f32]) -> B<'a> {
+        if self.plain() {
+            return B::Rows { data: values, stride: self.columns };
         }
-        let copy = &mut scratch[..values.len() / self.columns * self.width];
-        for (from, to) in values.chunks_exact(self.columns).zip(copy.chunks_exact_mut(self.width)) {
-            to[..self.columns].copy_from_slice(from);
-            to[self.columns..].fill(0.0);
-        }
-        (copy, self.width)
+        let panels = Panels::new(self.widths, values.len() / self.columns, self.columns);
+        panels.pack(values, scratch);
+        B::Panels(scratch)
     }
 }

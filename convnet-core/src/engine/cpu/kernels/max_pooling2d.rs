@@ -124,12 +124,14 @@ impl Vectorized for Pool<'_> {
                 let output = &mut self.output[at + channel..][..count];
                 // SAFETY: `count` values are writable.
                 unsafe { s.store_first(output.as_mut_ptr(), largest, count) }
-                let mut taps = [0.0; MAX_LANES];
-                // SAFETY: no level's vectors are longer than MAX_LANES.
-                unsafe { s.store(taps.as_mut_ptr(), tap) }
-                for (byte, plane) in self.kept.chunks_exact_mut(planes).enumerate() {
-                    for (kept, tap) in plane[at + channel..][..count].iter_mut().zip(taps) {
-                        *kept = (tap as u32 >> (8 * byte)) as u8;
+                if !self.kept.is_empty() {
+                    let mut taps = [0.0; MAX_LANES];
+                    // SAFETY: no level's vectors are longer than MAX_LANES.
+                    unsafe { s.store(taps.as_mut_ptr(), tap) }
+                    for (byte, plane) in self.kept.chunks_exact_mut(planes).enumerate() {
+                        // SAFETY: numbers of taps are whole, not negative and far below 2³¹.
+                        let bytes = taps.map(|tap: f32| (unsafe { tap.to_int_unchecked::<i32>() } >> (8 * byte)) as u8);
+                        plane[at + channel..][..count].copy_from_slice(&bytes[..count]);
                     }
                 }
             }
