@@ -8,6 +8,8 @@
 pub mod activation;
 pub mod conv2d;
 pub mod dense;
+#[cfg(test)]
+mod differences;
 pub mod flatten;
 pub mod max_pooling2d;
 

@@ -1,5 +1,7 @@
 //! Activations: `linear`, `relu`, `sigmoid`, `tanh`, `softmax` (over the last axis).
 
+pub mod reference;
+
 /// The function applied to a layer's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Activation {

@@ -3,6 +3,8 @@
 //! `y[i, j, f] = act(Σ x[i·s + u·d − pad, j·s + v·d − pad, c] · kernel[u, v, c, f] + bias[f])`, channels last, the
 //! kernel in Keras's layout `(kernel height, kernel width, input channels, filters)`.
 
+pub mod reference;
+
 use super::activation::{Activation, ActivationKind};
 use super::{Layer, LayerSpec, Layers, Node, Op, Slides, WindowKind};
 use crate::shape::Axis;

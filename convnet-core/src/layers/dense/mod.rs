@@ -1,5 +1,7 @@
 //! `Dense(units, activation, use_bias)`: `y = act(x · kernel + bias)`, the kernel as `(features, units)`.
 
+pub mod reference;
+
 use super::activation::{Activation, ActivationKind};
 use super::{Layer, LayerSpec, Layers, Node, Op};
 use crate::shape::size::{Phantom, Size, TypeSize};

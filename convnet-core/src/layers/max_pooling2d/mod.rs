@@ -4,6 +4,8 @@
 //! takes the gradient, as in TensorFlow and PyTorch. Padding never wins: a padded window looks at what is inside the
 //! map only.
 
+pub mod reference;
+
 use super::{Layer, LayerSpec, Layers, Node, Op, Slides, WindowKind};
 use crate::shape::Axis;
 use crate::shape::size::Phantom;

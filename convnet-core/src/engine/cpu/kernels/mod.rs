@@ -1,1 +1,34 @@
 //! The kernels, one family a file.
+//!
+//! The general path: one kernel for each layer, at every level, for every setting that a listing can express. All of
+//! convolution and dense layers is the matrix product of [`gemm`] over offset tables; [`max_pooling2d`] and [`activate`]
+//! are passes over vectors. [`select`] makes the kernel of a layer.
+
+pub mod activate;
+pub mod conv2d;
+mod conv2d_input;
+pub mod dense;
+mod exp;
+pub mod gemm;
+pub mod gemm_pack;
+mod gemm_tile;
+pub mod max_pooling2d;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use super::kernel::Kernel;
+use super::simd::Level;
+use crate::layers::{Activation, Op};
+use crate::shape::Shape;
+
+/// The general kernel of a layer, with `activation` in place of the layer's own (a loss may want to see what comes
+/// before it). `None` for `Flatten`, which moves nothing: its output is its input's memory.
+pub fn select(op: &Op, input: Shape, output: Shape, activation: Activation, level: Level) -> Option<Box<dyn Kernel>> {
+    match *op {
+        Op::Conv2D(spec) => Some(Box::new(conv2d::Conv2D::new(spec, input, output, activation, level))),
+        Op::MaxPooling2D(spec) => Some(Box::new(max_pooling2d::MaxPooling2D::new(spec, input, output, level))),
+        Op::Dense(spec) => Some(Box::new(dense::Dense::new(spec, input.len(), activation, level))),
+        Op::Flatten => None,
+    }
+}

@@ -1,0 +1,149 @@
+//! Activations on rows in place, their gradients, and sums over rows (the gradient of a bias).
+//!
+//! relu is fused into the matrix product; the others pass over the output once more. The gradient needs the output
+//! only, never the input: relu dy·[y > 0], sigmoid dy·y(1 − y), tanh dy·(1 − y²), softmax y·(dy − Σ dy·y).
+
+use super::exp::{exp, sigmoid, tanh};
+use crate::engine::cpu::simd::{Level, Simd, Vectorized, vectorize};
+use crate::layers::Activation;
+
+/// Applies an activation to rows of `width` values, in place. Softmax is taken over each row, after subtracting its
+/// maximum; a row with a NaN or with +∞ becomes NaN.
+pub fn activate(level: Level, activation: Activation, values: &mut [f32], width: usize) {
+    if activation != Activation::Linear {
+        vectorize(level, Activate { activation, values, width });
+    }
+}
+
+/// Turns the gradient of an activation's output into that of its input, in place, given the output.
+pub fn activate_backward(level: Level, activation: Activation, output: &[f32], gradient: &mut [f32], width: usize) {
+    if activation != Activation::Linear {
+        vectorize(level, Gradient { activation, output, gradient, width });
+    }
+}
+
+/// Adds the rows of `values`, each as long as `sums`, to `sums`, one after the other.
+pub fn add_rows(level: Level, values: &[f32], sums: &mut [f32]) {
+    vectorize(level, AddRows { values, sums });
+}
+
+/// Calls `f` with each vector of a slice, the last one padded with zeros, and writes back what it gives. (`f` is called
+/// in one place only, so that the compiler makes it part of the loop however large it is.)
+#[inline(always)]
+fn map<S: Simd>(s: S, values: &mut [f32], mut f: impl FnMut(S::V) -> S::V) {
+    for chunk in values.chunks_mut(S::LANES) {
+        let value = f(read(s, chunk));
+        write(s, chunk, value);
+    }
+}
+
+/// The same over two slices of equal length, the first of which is written.
+#[inline(always)]
+fn map2<S: Simd>(s: S, values: &mut [f32], others: &[f32], mut f: impl FnMut(S::V, S::V) -> S::V) {
+    for (chunk, other) in values.chunks_mut(S::LANES).zip(others.chunks(S::LANES)) {
+        let value = f(read(s, chunk), read(s, other));
+        write(s, chunk, value);
+    }
+}
+
+/// Up to a vector of values, zeros behind them.
+#[inline(always)]
+fn read<S: Simd>(s: S, from: &[f32]) -> S::V {
+    // SAFETY: no more is read than the slice holds.
+    unsafe { if from.len() >= S::LANES { s.load(from.as_ptr()) } else { s.load_first(from.as_ptr(), from.len()) } }
+}
+
+/// Writes as much of a vector as the slice takes.
+#[inline(always)]
+fn write<S: Simd>(s: S, to: &mut [f32], value: S::V) {
+    // SAFETY: no more is written than the slice holds.
+    unsafe {
+        if to.len() >= S::LANES {
+            s.store(to.as_mut_ptr(), value);
+        } else {
+            s.store_first(to.as_mut_ptr(), value, to.len());
+        }
+    }
+}
+
+struct Activate<'a> {
+    activation: Activation,
+    values: &'a mut [f32],
+    width: usize,
+}
+
+impl Vectorized for Activate<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        match self.activation {
+            Activation::Linear => {}
+            Activation::Relu => map(s, self.values, |x| s.max(s.splat(0.0), x)),
+            Activation::Sigmoid => map(s, self.values, |x| sigmoid(s, x)),
+            Activation::Tanh => map(s, self.values, |x| tanh(s, x)),
+            Activation::Softmax => {
+                for row in self.values.chunks_exact_mut(self.width) {
+                    softmax(s, row);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn softmax<S: Simd>(s: S, row: &mut [f32]) {
+    // A NaN may or may not be found as the maximum; the sum below is NaN either way.
+    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    map(s, row, |x| exp(s, s.sub(x, s.splat(largest))));
+    let sum: f32 = row.iter().sum();
+    map(s, row, |x| s.div(x, s.splat(sum)));
+}
+
+struct Gradient<'a> {
+    activation: Activation,
+    output: &'a [f32],
+    gradient: &'a mut [f32],
+    width: usize,
+}
+
+impl Vectorized for Gradient<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Gradient { activation, output, gradient, width } = self;
+        let one = s.splat(1.0);
+        match activation {
+            Activation::Linear => {}
+            Activation::Relu => map2(s, gradient, output, |d, y| s.if_greater(y, s.splat(0.0), d, s.splat(0.0))),
+            Activation::Sigmoid => map2(s, gradient, output, |d, y| s.mul(d, s.mul(y, s.sub(one, y)))),
+            Activation::Tanh => map2(s, gradient, output, |d, y| s.mul(d, s.sub(one, s.mul(y, y)))),
+            Activation::Softmax => {
+                for (d, y) in gradient.chunks_exact_mut(width).zip(output.chunks_exact(width)) {
+                    let along: f32 = d.iter().zip(y).map(|(d, y)| d * y).sum();
+                    map2(s, d, y, |d, y| s.mul(y, s.sub(d, s.splat(along))));
+                }
+            }
+        }
+    }
+}
+
+struct AddRows<'a> {
+    values: &'a [f32],
+    sums: &'a mut [f32],
+}
+
+impl Vectorized for AddRows<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let width = self.sums.len();
+        for (v, sums) in self.sums.chunks_mut(S::LANES).enumerate() {
+            let mut sum = read(s, sums);
+            let columns = v * S::LANES..v * S::LANES + sums.len();
+            for row in self.values.chunks_exact(width) {
+                sum = s.add(sum, read(s, &row[columns.clone()]));
+            }
+            write(s, sums, sum);
+        }
+    }
+}

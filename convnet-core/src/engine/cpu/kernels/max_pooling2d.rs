@@ -1,0 +1,225 @@
+//! Max pooling over any window, vectors of channels at a time.
+//!
+//! Forward keeps for each output which tap of its window was the largest, the first in reading order where several
+//! were; the gradient goes there, and adds up where windows overlap. A window looks only at what is inside the map;
+//! should it hold nothing of the map at all (dilated, on a tiny map), its output is 0 and its gradient goes nowhere.
+//!
+//! NaN: a window with a NaN gives NaN, so that the loss shows it; its gradient goes to one of its taps.
+
+use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
+use crate::engine::cpu::simd::{Level, Simd, Vectorized, vectorize};
+use crate::layers::max_pooling2d::Spec;
+use crate::shape::{Axis, Shape};
+
+/// The most floats in a vector of any level.
+const MAX_LANES: usize = 16;
+
+/// A max pooling of a fixed shape.
+pub struct MaxPooling2D {
+    level: Level,
+    spec: Spec,
+    input: Shape,
+    output: Shape,
+    /// Bytes that hold a tap's number.
+    bytes: usize,
+}
+
+impl MaxPooling2D {
+    /// The pooling `spec` from maps of shape `input` to maps of shape `output`.
+    pub fn new(spec: Spec, input: Shape, output: Shape, level: Level) -> Self {
+        let taps = spec.vertical.window * spec.horizontal.window;
+        let bytes = (1..size_of::<usize>()).find(|bytes| (taps - 1) >> (8 * bytes) == 0).unwrap_or(size_of::<usize>());
+        MaxPooling2D { level, spec, input, output, bytes }
+    }
+
+    /// Calls `each` with the first element of each output and the taps of its window.
+    #[inline(always)]
+    fn each_output(&self, mut each: impl FnMut(usize, Window)) {
+        let rows = |i| Span::new(&self.spec.vertical, i, self.input.height());
+        let columns = |j| Span::new(&self.spec.horizontal, j, self.input.width());
+        for i in 0..self.output.height() {
+            let rows = rows(i);
+            for j in 0..self.output.width() {
+                let window = Window {
+                    rows,
+                    columns: columns(j),
+                    taps: self.spec.horizontal.window,
+                    width: self.input.width(),
+                    channels: self.input.channels(),
+                };
+                each((i * self.output.width() + j) * self.output.channels(), window);
+            }
+        }
+    }
+}
+
+/// The taps of an axis that lie inside the map.
+#[derive(Clone, Copy)]
+struct Span {
+    /// Number of the first.
+    first: usize,
+    /// How many.
+    count: usize,
+    /// Where the first lies.
+    at: usize,
+    /// From one to the next.
+    step: usize,
+}
+
+impl Span {
+    #[inline(always)]
+    fn new(axis: &Axis, output: usize, size: usize) -> Span {
+        let (start, pad) = (output * axis.stride, axis.pad_before(size));
+        let first = pad.saturating_sub(start).div_ceil(axis.dilation);
+        let at = (start + first * axis.dilation).saturating_sub(pad);
+        let inside = if at < size { (size - at).div_ceil(axis.dilation) } else { 0 };
+        Span { first, count: inside.min(axis.window.saturating_sub(first)), at, step: axis.dilation }
+    }
+}
+
+/// An output's window.
+#[derive(Clone, Copy)]
+struct Window {
+    rows: Span,
+    columns: Span,
+    /// Taps in a row of the whole window.
+    taps: usize,
+    /// Positions in a row of the map.
+    width: usize,
+    channels: usize,
+}
+
+impl Window {
+    /// Calls `each` with the number of each tap inside the map and its first element in the image.
+    #[inline(always)]
+    fn each_tap(&self, mut each: impl FnMut(usize, usize)) {
+        for u in 0..self.rows.count {
+            let tap = (self.rows.first + u) * self.taps + self.columns.first;
+            let row = (self.rows.at + u * self.rows.step) * self.width;
+            for v in 0..self.columns.count {
+                each(tap + v, (row + self.columns.at + v * self.columns.step) * self.channels);
+            }
+        }
+    }
+}
+
+/// Pools one image.
+struct Pool<'a> {
+    kernel: &'a MaxPooling2D,
+    input: &'a [f32],
+    output: &'a mut [f32],
+    /// Empty if no backward pass follows.
+    kept: &'a mut [u8],
+}
+
+impl Vectorized for Pool<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (channels, planes) = (self.kernel.output.channels(), self.kernel.output.len());
+        self.kernel.each_output(|at, window| {
+            for channel in (0..channels).step_by(S::LANES) {
+                let count = S::LANES.min(channels - channel);
+                let (largest, tap) = largest(s, window, &self.input[channel..], count);
+                let output = &mut self.output[at + channel..][..count];
+                // SAFETY: `count` values are writable.
+                unsafe { s.store_first(output.as_mut_ptr(), largest, count) }
+                if !self.kept.is_empty() {
+                    let mut taps = [0.0; MAX_LANES];
+                    // SAFETY: no level's vectors are longer than MAX_LANES.
+                    unsafe { s.store(taps.as_mut_ptr(), tap) }
+                    for (byte, plane) in self.kept.chunks_exact_mut(planes).enumerate() {
+                        // SAFETY: numbers of taps are whole, not negative and far below 2³¹.
+                        let bytes = taps.map(|tap: f32| (unsafe { tap.to_int_unchecked::<i32>() } >> (8 * byte)) as u8);
+                        plane[at + channel..][..count].copy_from_slice(&bytes[..count]);
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// The largest values of a window in `count` channels, and the numbers of their taps.
+#[inline(always)]
+fn largest<S: Simd>(s: S, window: Window, input: &[f32], count: usize) -> (S::V, S::V) {
+    let (mut largest, mut taps) = (s.splat(0.0), s.splat(0.0));
+    let mut first = true;
+    window.each_tap(|tap, at| {
+        let values = &input[at..at + count];
+        // SAFETY: `count` values are readable.
+        let values = unsafe { s.load_first(values.as_ptr(), count) };
+        let tap = s.splat(tap as f32);
+        if first {
+            (largest, taps, first) = (values, tap, false);
+        } else {
+            taps = s.if_greater(values, largest, tap, taps);
+            // A NaN that is the largest stays, since nothing is greater; one that comes later replaces it.
+            largest = s.if_nan(values, values, s.if_greater(values, largest, values, largest));
+        }
+    });
+    (largest, taps)
+}
+
+/// Adds the gradient of one image's outputs to that of its input.
+struct Spread<'a> {
+    kernel: &'a MaxPooling2D,
+    gradient: &'a [f32],
+    kept: &'a [u8],
+    d_input: &'a mut [f32],
+}
+
+impl Vectorized for Spread<'_> {
+    type Output = ();
+    /// Plain loops over all taps, which the compiler vectorises: faster than going to the kept tap of each value.
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let (channels, plane) = (self.kernel.output.channels(), self.kernel.output.len());
+        self.kernel.each_output(|at, window| {
+            let gradient = &self.gradient[at..at + channels];
+            window.each_tap(|tap, to| {
+                let d_input = &mut self.d_input[to..to + channels];
+                let low = &self.kept[at..at + channels];
+                if self.kernel.bytes == 1 {
+                    for ((d, g), kept) in d_input.iter_mut().zip(gradient).zip(low) {
+                        *d += if *kept == tap as u8 { *g } else { 0.0 };
+                    }
+                } else {
+                    for (c, (d, g)) in d_input.iter_mut().zip(gradient).enumerate() {
+                        let byte = |byte: usize| self.kept[byte * plane + at + c];
+                        if (0..self.kernel.bytes).all(|b| byte(b) == (tap >> (8 * b)) as u8) {
+                            *d += *g;
+                        }
+                    }
+                }
+            });
+        });
+    }
+}
+
+impl Kernel for MaxPooling2D {
+    fn scratch(&self, _: usize) -> usize {
+        0
+    }
+
+    fn kept(&self) -> usize {
+        self.output.len() * self.bytes
+    }
+
+    fn forward(&self, pass: Forward<'_>) {
+        let inputs = pass.input.chunks_exact(self.input.len()).take(pass.images);
+        for (i, (input, output)) in inputs.zip(pass.output.chunks_exact_mut(self.output.len())).enumerate() {
+            let kept = if pass.training { &mut pass.kept[i * self.kept()..][..self.kept()] } else { &mut [][..] };
+            vectorize(self.level, Pool { kernel: self, input, output, kept });
+        }
+    }
+
+    fn backward(&self, pass: Backward<'_>) {
+        let Some(d_input) = pass.d_input else { return };
+        let images = d_input.chunks_exact_mut(self.input.len()).take(pass.images);
+        let gradients = pass.d_output.chunks_exact(self.output.len()).zip(pass.kept.chunks_exact(self.kept()));
+        for (d_input, (gradient, kept)) in images.zip(gradients) {
+            d_input.fill(0.0);
+            vectorize(self.level, Spread { kernel: self, gradient, kept, d_input });
+        }
+    }
+}

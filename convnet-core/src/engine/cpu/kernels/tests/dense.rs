@@ -1,0 +1,34 @@
+//! Fully connected layers.
+
+use super::{Case, random, values, weights, wide};
+use crate::engine::cpu::kernels::dense::Dense;
+use crate::engine::cpu::simd::Level;
+use crate::layers::Activation;
+use crate::layers::dense::{Spec, reference};
+use rand::RngExt;
+
+#[test]
+fn random_layers() {
+    use Activation::*;
+    let random = &mut random(1);
+    for case in 0..80 {
+        let units = if case % 4 == 0 { 16 * random.random_range(1..=12) } else { random.random_range(1..=150) };
+        let features = random.random_range(1..=600);
+        let images = [1, 2, 3, 5, 8, 13, 33, 64][case % 8];
+        let activation = [Linear, Relu, Sigmoid, Tanh, Softmax][case % 5];
+        let spec = Spec { units, activation, use_bias: random.random() };
+        let weights = weights(random, features, (features + usize::from(spec.use_bias)) * units);
+        let (x, d) = (values(random, images * features), values(random, images * units));
+        let [w, x64, d64] = [wide(&weights), wide(&x), wide(&d)];
+        let y = reference::forward(&spec, features, &w, &x64);
+        for level in Level::available() {
+            let kernel = Dense::new(spec, features, activation, level);
+            let name = format!("{level:?}: {spec:?} on {images} × {features}");
+            let case = Case { name, kernel: &kernel, images, weights: &weights, input: &x, d_output: &d };
+            case.check(&y, |y| {
+                let gradients = reference::backward(&spec, features, &w, [&x64, y, &d64]);
+                [gradients.d_input, gradients.d_weights]
+            });
+        }
+    }
+}

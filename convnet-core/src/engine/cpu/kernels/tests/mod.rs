@@ -1,0 +1,167 @@
+//! Every general kernel at every level against the references, on random shapes.
+//!
+//! [`Case::check`] runs a kernel as the executor would, on memory full of NaN: what a kernel reads without having
+//! written it, or forgets to write, shows.
+
+mod activate;
+mod conv2d;
+mod dense;
+mod gemm;
+mod max_pooling2d;
+
+use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// Reproducible randomness.
+fn random(seed: u64) -> StdRng {
+    StdRng::seed_from_u64(seed)
+}
+
+/// Values in (−1, 1).
+fn values(random: &mut StdRng, count: usize) -> Vec<f32> {
+    (0..count).map(|_| random.random_range(-1.0..1.0)).collect()
+}
+
+/// Weights as an initialiser would make them for sums over `fan_in` inputs: outputs of the size of the inputs.
+fn weights(random: &mut StdRng, fan_in: usize, count: usize) -> Vec<f32> {
+    let limit = (3.0 / fan_in as f32).sqrt();
+    values(random, count).into_iter().map(|value| value * limit).collect()
+}
+
+fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().copied().map(f64::from).collect()
+}
+
+/// Asserts that no value is off by more than 1e-5 of the largest.
+fn assert_near(name: &str, found: &[f32], expected: &[f64]) {
+    assert_near_scaled(name, found, expected, expected);
+}
+
+/// Asserts that no value is off by more than 1e-5 of the largest of `scale`.
+fn assert_near_scaled(name: &str, found: &[f32], expected: &[f64], scale: &[f64]) {
+    assert_eq!(found.len(), expected.len(), "{name}: length");
+    let largest = scale.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
+    for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let off = (f64::from(*found) - expected).abs();
+        assert!(off <= 1e-5 * largest, "{name}[{i}]: expected {expected}, found {found}");
+    }
+}
+
+fn assert_same_bits(name: &str, found: &[f32], expected: &[f32]) {
+    assert_eq!(found.len(), expected.len(), "{name}: length");
+    for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert_eq!(found.to_bits(), expected.to_bits(), "{name}[{i}]: expected {expected}, found {found}");
+    }
+}
+
+/// A kernel and what it works on.
+struct Case<'a> {
+    name: String,
+    kernel: &'a dyn Kernel,
+    images: usize,
+    weights: &'a [f32],
+    input: &'a [f32],
+    d_output: &'a [f32],
+}
+
+/// What a kernel computes.
+struct Results {
+    output: Vec<f32>,
+    d_input: Vec<f32>,
+    d_weights: Vec<f32>,
+}
+
+impl Case<'_> {
+    /// Forward and backward over the images `images`, adding to `d_weights` if it holds something.
+    fn run(&self, images: std::ops::Range<usize>, d_weights: Option<Vec<f32>>) -> Results {
+        let nan = |count| vec![f32::NAN; count];
+        let part = |all: &'_ [f32]| {
+            let len = all.len() / self.images;
+            all[images.start * len..images.end * len].to_vec()
+        };
+        let mut derived = nan(self.kernel.derived());
+        self.kernel.prepare(self.weights, &mut derived);
+        let (input, mut d_output) = (part(self.input), part(self.d_output));
+        let mut output = nan(d_output.len());
+        let mut kept = vec![0xAA; self.kernel.kept() * images.len()];
+        self.kernel.forward(Forward {
+            images: images.len(),
+            training: true,
+            weights: self.weights,
+            derived: &derived,
+            input: &input,
+            output: &mut output,
+            kept: &mut kept,
+            scratch: &mut nan(self.kernel.scratch(images.len())),
+        });
+        let mut d_input = nan(input.len());
+        let accumulate = d_weights.is_some();
+        let mut d_weights = d_weights.unwrap_or(nan(self.weights.len()));
+        self.kernel.backward(Backward {
+            images: images.len(),
+            weights: self.weights,
+            derived: &derived,
+            input: &input,
+            output: &output,
+            kept: &kept,
+            d_output: &mut d_output,
+            d_input: Some(&mut d_input),
+            d_weights: &mut d_weights,
+            accumulate,
+            scratch: &mut nan(self.kernel.scratch(images.len())),
+        });
+        Results { output, d_input, d_weights }
+    }
+
+    /// Runs everything; `reference` gives output, and, from a computed output, the two gradients.
+    fn check(&self, output: &[f64], gradients: impl Fn(&[f64]) -> [Vec<f64>; 2]) {
+        let name = |what| format!("{}: {what}", self.name);
+        let found = self.run(0..self.images, None);
+        assert_near(&name("output"), &found.output, output);
+        let [d_input, d_weights] = gradients(&wide(&found.output));
+        assert_near(&name("d_input"), &found.d_input, &d_input);
+        assert_near(&name("d_weights"), &found.d_weights, &d_weights);
+
+        let before = values(&mut random(99), self.weights.len());
+        let sums: Vec<f64> = d_weights.iter().zip(&before).map(|(d, before)| d + f64::from(*before)).collect();
+        let added = self.run(0..self.images, Some(before));
+        assert_near(&name("d_weights, added"), &added.d_weights, &sums);
+        self.check_images_apart(&found);
+        self.check_without_training(&found.output);
+    }
+
+    /// The images one by one give the same bits as in one call.
+    fn check_images_apart(&self, together: &Results) {
+        let name = |what| format!("{}: one image at a time: {what}", self.name);
+        let mut apart = Results { output: vec![], d_input: vec![], d_weights: vec![] };
+        for image in 0..self.images {
+            let before = (image > 0).then(|| std::mem::take(&mut apart.d_weights));
+            let one = self.run(image..image + 1, before);
+            apart.output.extend(one.output);
+            apart.d_input.extend(one.d_input);
+            apart.d_weights = one.d_weights;
+        }
+        assert_same_bits(&name("output"), &apart.output, &together.output);
+        assert_same_bits(&name("d_input"), &apart.d_input, &together.d_input);
+        assert_same_bits(&name("d_weights"), &apart.d_weights, &together.d_weights);
+    }
+
+    /// Prediction, and a backward pass that nobody wants the input's gradient of.
+    fn check_without_training(&self, expected: &[f32]) {
+        let mut derived = vec![f32::NAN; self.kernel.derived()];
+        self.kernel.prepare(self.weights, &mut derived);
+        let mut output = vec![f32::NAN; expected.len()];
+        self.kernel.forward(Forward {
+            images: self.images,
+            training: false,
+            weights: self.weights,
+            derived: &derived,
+            input: self.input,
+            output: &mut output,
+            kept: &mut [],
+            scratch: &mut vec![f32::NAN; self.kernel.scratch(self.images)],
+        });
+        assert_same_bits(&format!("{}: prediction", self.name), &output, expected);
+    }
+}
