@@ -1,6 +1,7 @@
 //! Types, plan, engines, training and data of the `convnet` crate. Use it through `convnet`, which re-exports it
 //! together with the macro.
 
+pub mod data;
 pub mod engine;
 pub mod error;
 pub mod layers;
