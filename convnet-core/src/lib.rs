@@ -3,6 +3,8 @@
 
 pub mod engine;
 pub mod error;
+#[doc(hidden)]
+pub mod expansion;
 pub mod layers;
 pub mod network;
 pub mod plan;
@@ -11,3 +13,10 @@ pub mod summary;
 
 pub use error::{Error, Result};
 pub use network::{Definition, Network, Sequential};
+
+/// What an expansion of `convnet!` adds for dfdx: nothing yet.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __dfdx_module {
+    ($($tokens:tt)*) => {};
+}
