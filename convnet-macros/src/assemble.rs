@@ -18,6 +18,10 @@ pub fn assemble(listing: &Listing, scope: &Scope, errors: &Errors) -> Model {
         match entry {
             Entry::Call(call) => add_call(&mut model, call, scope, errors),
             Entry::Network(path) => add_path(&mut model, path, scope, errors),
+            Entry::Unread(place) => {
+                let op = Op::Faulty { keeps_shape: false };
+                model.layers.push(Layer { op, name: None, place: *place, within: None });
+            }
         }
     }
     if let Some(layer) = model.layers.get(MAX_LAYERS) {

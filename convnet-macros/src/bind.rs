@@ -155,7 +155,7 @@ pub fn lacks_parentheses(name: &Ident) -> Option<Complaint> {
         "Dense" => "Dense(10)".to_string(),
         other => format!("{other}()"),
     };
-    Some(Complaint::new(format!("`{text}` is a layer and takes arguments")).help(format!("write `{example}`")))
+    Some(Complaint::new(format!("`{text}` is a layer and needs parentheses")).help(format!("write `{example}`")))
 }
 
 /// The layer that a name means; whether it keeps the shape, if it means none. Complains unless it is spelled right.

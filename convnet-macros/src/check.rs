@@ -128,7 +128,7 @@ impl<'a> Walk<'a> {
         let above = self.shape.clone();
         self.shape = behind(&layer.op, &above).unwrap_or_else(|misfit| {
             self.misfit(layer, &misfit);
-            meant(&layer.op, &above)
+            meant(&layer.op, &above, &misfit)
         });
         let params = params(&layer.op, &above);
         self.check_volume(layer, params);
@@ -271,7 +271,7 @@ impl<'a> Walk<'a> {
         if spread.is_empty() {
             ways.push(format!("use a window of at most {height}×{width}"));
         } else {
-            ways.push("use a smaller window or dilation".to_string());
+            ways.push("use a smaller window, a smaller dilation".to_string());
         }
         ways.push("`padding = \"same\"`".to_string());
         if self.pooled {

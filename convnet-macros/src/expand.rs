@@ -10,6 +10,7 @@ use crate::parse::Item;
 use crate::summary;
 use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
 use syn::{GenericParam, Path};
 
 /// typenum has an alias for each number up to this one.
@@ -108,9 +109,11 @@ fn size(size: &Size) -> TokenStream {
             quote!(::convnet::__private::typenum::UInt<#upper, ::convnet::__private::typenum::#lowest>)
         }
         Size::Constant(expression) => {
+            // The `let` is where the compiler complains of an expression that is no `usize`.
+            let place = expression.span();
             let digits = (0..8u32).rev().map(|digit| {
                 let shift = Literal::u32_unsuffixed(4 * digit);
-                quote!({ ((#expression) >> #shift) & 15 })
+                quote_spanned!(place=> { let size: usize = #expression; size >> #shift & 15 })
             });
             quote!(::convnet::__private::Hex<#(#digits),*>)
         }
@@ -193,7 +196,7 @@ fn reports(item: &Item, model: &Model) -> TokenStream {
         let place = tokens.clone().into_iter().next().map_or(name.span(), |token| token.span());
         quote_spanned!(place=> const _: () = ::convnet::__private::report_input(#text, &#fault);)
     });
-    let mut before = 0;
+    let mut before = 0usize;
     let mut networks: Vec<&Path> = Vec::new();
     let layers = model.layers.iter().map(|layer| {
         let from =

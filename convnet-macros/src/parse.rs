@@ -7,7 +7,10 @@ use crate::error::{Complaint, Errors};
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
-use syn::{Attribute, Expr, GenericParam, Generics, Ident, Path, PathArguments, PathSegment, Token, Visibility, token};
+use syn::{
+    Attribute, Expr, ExprTuple, GenericParam, Generics, Ident, Path, PathArguments, PathSegment, Token, Visibility,
+    token,
+};
 
 /// What stands inside `convnet!`.
 pub enum Invocation {
@@ -47,6 +50,8 @@ pub enum Entry {
     Call(Call),
     /// `Base`: an earlier network.
     Network(Path),
+    /// A line that could not be read, and its place.
+    Unread(Span),
 }
 
 /// A layer and its arguments.
@@ -247,6 +252,7 @@ fn entries(input: ParseStream, errors: &Errors) -> Vec<Entry> {
         match entry(input, errors) {
             Ok(entry) => entries.push(entry),
             Err(error) => {
+                entries.push(Entry::Unread(error.span()));
                 errors.push(error);
                 skip_past(input, comma);
                 continue;
@@ -275,21 +281,15 @@ fn entry(input: ParseStream, errors: &Errors) -> syn::Result<Entry> {
         return Ok(Entry::Network(path));
     }
     let group: Group = input.parse()?;
-    let segments = path.segments.len();
-    match path.segments.into_iter().next_back() {
-        Some(PathSegment { ident: name, arguments: PathArguments::None }) if segments == 1 => {
-            if group.delimiter() != Delimiter::Parenthesis {
-                errors.at(group.span_open(), format!("the arguments of `{name}` stand in parentheses, `(` and `)`"));
-            }
-            let arguments = all(group.stream(), errors, |input, errors| arguments(input, &name, errors));
-            Ok(Entry::Call(Call { name, arguments }))
-        }
-        last => {
-            let name = last.map(|segment| segment.ident);
-            let complaint = "a layer is written without a path, and a network without parentheses";
-            Err(syn::Error::new(name.map_or(group.span(), |name| name.span()), complaint))
-        }
+    let single = path.get_ident().is_some();
+    let Some(PathSegment { ident: name, .. }) = path.segments.last() else { return Ok(Entry::Unread(group.span())) };
+    if !single {
+        errors.on(&path, "a layer is written without a path, and a network without parentheses");
+    } else if group.delimiter() != Delimiter::Parenthesis {
+        errors.at(group.span_open(), format!("the arguments of `{name}` stand in parentheses, `(` and `)`"));
     }
+    let arguments = all(group.stream(), errors, |input, errors| arguments(input, name, errors));
+    Ok(Entry::Call(Call { name: name.clone(), arguments }))
 }
 
 /// A path without parentheses (which syn's own would take for those of `Fn(A) -> B`).
@@ -316,7 +316,14 @@ fn arguments(input: ParseStream, layer: &Ident, errors: &Errors) -> Vec<Argument
             comma(input);
             continue;
         }
-        arguments.push(argument(input, layer, errors));
+        let argument = argument(input, layer, errors);
+        match separated(&argument) {
+            Some([first, second]) => {
+                errors.on(&second.value, format!("{layer}: a `,` is missing between two arguments"));
+                arguments.extend([first, second]);
+            }
+            None => arguments.push(argument),
+        }
         if input.is_empty() || comma(input) {
             continue;
         }
@@ -357,6 +364,19 @@ fn argument(input: ParseStream, layer: &Ident, errors: &Errors) -> Argument {
         }
     };
     Argument { name, value }
+}
+
+/// `32 (3, 3)`, which reads as a call of 32, as the two arguments that were meant.
+fn separated(argument: &Argument) -> Option<[Argument; 2]> {
+    match &argument.value {
+        Some(Expr::Call(call)) if matches!(*call.func, Expr::Lit(_)) => {
+            let first = Argument { name: argument.name.clone(), value: Some((*call.func).clone()) };
+            let elements = call.args.clone();
+            let tuple = ExprTuple { attrs: Vec::new(), paren_token: call.paren_token, elems: elements };
+            Some([first, Argument { name: None, value: Some(Expr::Tuple(tuple)) }])
+        }
+        _ => None,
+    }
 }
 
 /// `activation =`, if the argument begins so. A `:` instead of the `=` is complained about.

@@ -132,15 +132,17 @@ pub fn behind(op: &Op, above: &Shape) -> Result<Shape, Misfit> {
 }
 
 /// The shape to go on with after a misfit: the one that the layer was meant to have.
-pub fn meant(op: &Op, above: &Shape) -> Shape {
-    match op {
-        Op::Conv2D { filters, window, .. } => slide(&window.padded(), above, Some(filters.into()))
-            .unwrap_or(Shape::Map([unknown(), unknown(), filters.into()])),
-        Op::MaxPooling2D { window } => {
-            slide(&window.padded(), above, None).unwrap_or(Shape::Map([unknown(), unknown(), unknown()]))
+pub fn meant(op: &Op, above: &Shape, misfit: &Misfit) -> Shape {
+    match (misfit, op) {
+        (Misfit::WindowTooLarge, Op::Conv2D { filters, window, .. }) => {
+            slide(&window.padded(), above, Some(filters.into())).unwrap_or(Shape::Unknown)
         }
-        Op::Dense { units, .. } => Shape::Vector(units.into()),
-        Op::Flatten | Op::Network(_) | Op::Faulty { .. } => above.clone(),
+        (Misfit::WindowTooLarge, Op::MaxPooling2D { window }) => {
+            slide(&window.padded(), above, None).unwrap_or(Shape::Unknown)
+        }
+        (Misfit::NeedsVector, Op::Dense { units, .. }) => Shape::Vector(units.into()),
+        (Misfit::AlreadyFlat, _) => above.clone(),
+        _ => Shape::Unknown,
     }
 }
 

@@ -71,10 +71,15 @@ impl Reader<'_> {
 
     fn known_size(&self, parameter: &str, value: &Expr, number: i128) -> Size {
         match usize::try_from(number) {
-            Ok(0) => self.complain(value, &format!("`{parameter}` is 0; it must be at least 1")),
+            Ok(0) => {
+                self.complain(value, &format!("`{parameter}` is 0; it must be at least 1"));
+            }
             Ok(size) if size <= LARGEST => return Size::Known(size),
             _ if number < 0 => self.complain(value, &format!("`{parameter}` is {number}; it must be at least 1")),
-            _ => self.complain(value, &format!("`{parameter}` is {number}; a size is at most {LARGEST}")),
+            _ => {
+                let number = compact_text(value);
+                self.complain(value, &format!("`{parameter}` is {number}; a size is at most {LARGEST}"));
+            }
         }
         Size::Faulty
     }

@@ -46,8 +46,6 @@ convnet! {
 
 convnet! {}
 
-convnet! { Con }
-
 fn main() {
     type Nothing = convnet![];
     type Lone = convnet![conv];
