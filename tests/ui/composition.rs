@@ -28,7 +28,6 @@ convnet! {
     type Dimensions = [elsewhere::Maps, Dense(10)];
     type Taken = [elsewhere::Maps, Flatten(name = "stem"), Dense(10)];
     type Mismatch = [Input(8, 8, 1), Conv2D(4, 3, padding = "same"), elsewhere::Maps, Flatten(), Dense(10)];
-    type NoNetwork = [elsewhere::Nowhere, Flatten(), Dense(10)];
 }
 
 fn main() {

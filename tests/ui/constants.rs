@@ -20,7 +20,6 @@ convnet! {
     type Input3 = [Input(SMALL, SMALL, 1), Conv2D(8, 2), MaxPooling2D(3), Flatten(), Dense(10)];
     type KnownBeforeOpen = [Input(3, 3, 1), Conv2D(SMALL, 5), Flatten(), Dense(NONE)];
     type WrongType = [Input(3, 3, 1), Flatten(), Dense(2 * WRONG)];
-    type Unresolved = [Input(3, 3, 1), Flatten(), Dense(NOWHERE)];
     type Computed<const N: usize> = [Input(3, 3, 1), Flatten(), Dense(2 * N)];
 }
 
