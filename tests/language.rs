@@ -159,34 +159,45 @@ fn listing_5_1_and_5_2_have_the_shapes_and_parameters_of_the_book() {
     assert_eq!((Digits::NAME, Digits::INPUT, Digits::OUTPUT), ("Digits", &[28, 28, 1][..], &[10][..]));
 }
 
-/// The book's table of listing 5.1.
-const SUMMARY: &str = "\
-_________________________________________________________________
-Layer (type)                 Output Shape              Param #
-=================================================================
-conv2d_1 (Conv2D)            (None, 26, 26, 32)        320
-_________________________________________________________________
+/// The book's table of listing 5.1, with its first column as wide as its longest name.
+const SUMMARY_5_1: &str = "\
+___________________________________________________________________
+Layer (type)                   Output Shape              Param #
+===================================================================
+conv2d_1 (Conv2D)              (None, 26, 26, 32)        320
+___________________________________________________________________
 max_pooling2d_1 (MaxPooling2D) (None, 13, 13, 32)        0
-_________________________________________________________________
-conv2d_2 (Conv2D)            (None, 11, 11, 64)        18496
-_________________________________________________________________
+___________________________________________________________________
+conv2d_2 (Conv2D)              (None, 11, 11, 64)        18496
+___________________________________________________________________
 max_pooling2d_2 (MaxPooling2D) (None, 5, 5, 64)          0
-_________________________________________________________________
-conv2d_3 (Conv2D)            (None, 3, 3, 64)          36928
-=================================================================
+___________________________________________________________________
+conv2d_3 (Conv2D)              (None, 3, 3, 64)          36928
+===================================================================
 Total params: 55,744
 Trainable params: 55,744
 Non-trainable params: 0
-_________________________________________________________________";
+___________________________________________________________________";
+
+/// The end of its table once the classifier stands on it.
+const SUMMARY_5_2_END: &str = "
+___________________________________________________________________
+flatten_1 (Flatten)            (None, 576)               0
+___________________________________________________________________
+dense_1 (Dense)                (None, 64)                36928
+___________________________________________________________________
+dense_2 (Dense)                (None, 10)                650
+===================================================================
+Total params: 93,322
+Trainable params: 93,322
+Non-trainable params: 0
+___________________________________________________________________";
 
 #[test]
 fn the_summary_is_the_books_table() {
-    // Keras cuts `(MaxPooling2D)` where its column ends; ours widens the column.
-    let squeezed = |text: &str| {
-        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-        text.lines().map(words).filter(|line| !line.starts_with(['_', '='])).collect::<Vec<_>>()
-    };
-    assert_eq!(squeezed(&Base::summary().to_string()), squeezed(SUMMARY));
+    assert_eq!(Base::summary().to_string(), SUMMARY_5_1);
+    let (layers, _) = SUMMARY_5_1.rsplit_once("\n====").expect("a line above the totals");
+    assert_eq!(Digits::summary().to_string(), format!("{layers}{SUMMARY_5_2_END}"));
 }
 
 convnet! {
@@ -262,10 +273,7 @@ fn networks_are_layers_of_networks() {
         ("flatten_1", vec![96], 0),
         ("dense_1", vec![2], 194),
     ];
-    assert_eq!(
-        rows(&plan::<Stacked>()),
-        expected.map(|(name, shape, params)| (name.to_string(), shape, params))
-    );
+    assert_eq!(rows(&plan::<Stacked>()), expected.map(|(name, shape, params)| (name.to_string(), shape, params)));
     type Nameless = convnet![elsewhere::Maps<6>, Flatten(), Dense(2, activation = "softmax")];
     same_layers(&plan::<Nameless>(), &plan::<Stacked>());
     assert_eq!(Nameless::NAME, "sequential");
@@ -290,6 +298,18 @@ fn items_stand_in_functions_too() {
     const HIDDEN: usize = 16;
     convnet! { type Local = [Input(4), Dense(HIDDEN), Dense(1)]; }
     assert_eq!(plan::<Local>().params, 80 + 17);
+}
+
+convnet! {
+    #[cfg(test)]
+    type Chosen = [Input(4), Dense(sizes::CLASSES)];
+    #[cfg(not(test))]
+    type Chosen = [Input(4), Dense(2 * sizes::CLASSES)];
+}
+
+#[test]
+fn conditions_hold_for_all_of_an_item() {
+    assert_eq!(Chosen::OUTPUT, [10]);
 }
 
 macro_rules! classifier {

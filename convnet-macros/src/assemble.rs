@@ -49,7 +49,7 @@ fn add_call(model: &mut Model, call: &Call, scope: &Scope, errors: &Errors) {
                     errors.on(tokens, format!("{kind}: only the first layer has an `input_shape`; remove it here"));
                 }
             }
-            model.layers.push(layer);
+            model.layers.push(*layer);
         }
     }
 }
@@ -81,7 +81,7 @@ fn add_path(model: &mut Model, path: &Path, scope: &Scope, errors: &Errors) {
                 model.input = Some((InputShape::Faulty, path.to_token_stream()));
             }
             Bound::Input(_) => {}
-            Bound::Layer(layer, _) => model.layers.push(layer),
+            Bound::Layer(layer, _) => model.layers.push(*layer),
         }
         silent.finish();
         return;
@@ -109,11 +109,11 @@ fn complain_of_gaps(model: &Model, listing: &Listing, errors: &Errors) {
             errors.on(tokens, "there is no layer behind the input");
         }
         (None, Some(first)) if !matches!(first.op, Op::Network(_) | Op::Faulty { .. }) => {
-            let complaint = Complaint::new(format!("{}: the shape of the network's input is missing", first.op.kind()));
-            errors.at(
-                first.place,
-                complaint.help("begin with `Input(28, 28, 1)`, or give this layer an `input_shape = (28, 28, 1)`"),
-            );
+            let kind = first.op.kind();
+            let shape = if kind == "Dense" { ["784", "784"] } else { ["28, 28, 1", "(28, 28, 1)"] };
+            let complaint = Complaint::new(format!("{kind}: the shape of the network's input is missing"));
+            let help = format!("begin with `Input({})`, or give this layer an `input_shape = {}`", shape[0], shape[1]);
+            errors.at(first.place, complaint.help(help));
         }
         _ => {}
     }

@@ -1,9 +1,10 @@
-//! Phase two: a call → a layer with its settings. Knows Keras's layers and their parameters.
+//! Phase two: a call → a layer with its settings. What Keras's layers take stands in [`crate::keras`].
 //!
 //! First each argument finds its parameter, by position or by name ([`bind`]), then [`crate::value`] reads the
 //! values. A layer with a mistake is still a layer, with a plausible setting in place of the wrong one.
 
 use crate::error::{Complaint, Errors};
+use crate::keras::{LAYERS, NO_LAYERS_YET, NOT_YET, SIGNATURES, SYNONYMS, Signature};
 use crate::layer::{Activation, InputShape, Layer, Op, Padding, Size, Window};
 use crate::parse::{Argument, Call};
 use crate::suggest;
@@ -17,110 +18,14 @@ pub enum Bound {
     /// `Input(…)`
     Input(InputShape),
     /// A layer, and its `input_shape` with the tokens that gave it.
-    Layer(Layer, Option<(InputShape, TokenStream)>),
+    Layer(Box<Layer>, Option<(InputShape, TokenStream)>),
 }
-
-/// Keras's parameters of a layer, in its order; positions count the first `positional`, `required` have no default.
-struct Signature {
-    layer: &'static str,
-    parameters: &'static [&'static str],
-    positional: usize,
-    required: usize,
-}
-
-const SIGNATURES: [Signature; 4] = [
-    Signature {
-        layer: "Conv2D",
-        parameters: &[
-            "filters",
-            "kernel_size",
-            "strides",
-            "padding",
-            "data_format",
-            "dilation_rate",
-            "groups",
-            "activation",
-            "use_bias",
-            "name",
-            "input_shape",
-        ],
-        positional: 9,
-        required: 2,
-    },
-    Signature {
-        layer: "MaxPooling2D",
-        parameters: &["pool_size", "strides", "padding", "data_format", "name", "input_shape"],
-        positional: 4,
-        required: 0,
-    },
-    Signature { layer: "Flatten", parameters: &["data_format", "name", "input_shape"], positional: 1, required: 0 },
-    Signature {
-        layer: "Dense",
-        parameters: &["units", "activation", "use_bias", "name", "input_shape"],
-        positional: 3,
-        required: 1,
-    },
-];
-
-/// Parameters that Keras's layers have and ours do not.
-const NOT_YET: [&str; 8] = [
-    "kernel_initializer",
-    "bias_initializer",
-    "kernel_regularizer",
-    "bias_regularizer",
-    "activity_regularizer",
-    "kernel_constraint",
-    "bias_constraint",
-    "trainable",
-];
-
-const LAYERS: [&str; 5] = ["Input", "Conv2D", "MaxPooling2D", "Flatten", "Dense"];
-
-/// What other libraries, and older Kerases, call our layers.
-const SYNONYMS: [(&str, &str); 8] = [
-    ("InputLayer", "Input"),
-    ("Conv", "Conv2D"),
-    ("Convolution2D", "Conv2D"),
-    ("MaxPool", "MaxPooling2D"),
-    ("MaxPool2D", "MaxPooling2D"),
-    ("MaxPool2d", "MaxPooling2D"),
-    ("Linear", "Dense"),
-    ("FullyConnected", "Dense"),
-];
-
-/// Layers of Keras that there are not here, and whether the shape behind one is that above it.
-const NO_LAYERS_YET: [(&str, bool); 24] = [
-    ("Activation", true),
-    ("BatchNormalization", true),
-    ("Dropout", true),
-    ("GaussianNoise", true),
-    ("LayerNormalization", true),
-    ("LeakyReLU", true),
-    ("ReLU", true),
-    ("Rescaling", true),
-    ("Softmax", true),
-    ("SpatialDropout2D", true),
-    ("Add", false),
-    ("AveragePooling2D", false),
-    ("Concatenate", false),
-    ("Conv1D", false),
-    ("Conv2DTranspose", false),
-    ("Conv3D", false),
-    ("DepthwiseConv2D", false),
-    ("Embedding", false),
-    ("GlobalAveragePooling2D", false),
-    ("GlobalMaxPooling2D", false),
-    ("Reshape", false),
-    ("SeparableConv2D", false),
-    ("UpSampling2D", false),
-    ("ZeroPadding2D", false),
-];
 
 /// Reads a call.
 pub fn bind(call: &Call, scope: &Scope, errors: &Errors) -> Bound {
     let faulty = |keeps_shape| {
         let layer = Layer { op: Op::Faulty { keeps_shape }, name: None, place: call.name.span(), within: None };
-        Bound::Layer(layer, None)
+        Bound::Layer(Box::new(layer), None)
     };
     let kind = match known_layer(&call.name, call.arguments.is_empty(), errors) {
         Ok(kind) => kind,
@@ -137,7 +42,7 @@ pub fn bind(call: &Call, scope: &Scope, errors: &Errors) -> Bound {
                 within: None,
             };
             let shape = arguments.get("input_shape").map(|shape| (reader.shape(shape), shape.to_token_stream()));
-            Bound::Layer(layer, shape)
+            Bound::Layer(Box::new(layer), shape)
         }
         None => Bound::Input(input(call, &reader)),
     }

@@ -11,7 +11,7 @@ use crate::summary;
 use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{GenericParam, Path};
+use syn::{Attribute, GenericParam, Path};
 
 /// typenum has an alias for each number up to this one.
 const ALIASES: usize = 1024;
@@ -20,6 +20,7 @@ const ALIASES: usize = 1024;
 pub fn item(item: &Item, model: &Model, checked: &Checked, sound: bool) -> TokenStream {
     let Item { attributes, visibility, name, generics, .. } = item;
     let (implemented, arguments, _) = generics.split_for_impl();
+    let conditions: Vec<&Attribute> = attributes.iter().filter(|attribute| attribute.path().is_ident("cfg")).collect();
     let parameters = generics.params.iter().filter_map(|parameter| match parameter {
         GenericParam::Const(size) => Some(&size.ident),
         _ => None,
@@ -32,12 +33,15 @@ pub fn item(item: &Item, model: &Model, checked: &Checked, sound: bool) -> Token
     });
     let (input, sizes) = input(model);
     let tree = tree(&model.layers);
-    let reports = (sound && checked.open && generics.params.is_empty()).then(|| reports(item, model));
+    let reports = (sound && checked.open && generics.params.is_empty()).then(|| {
+        reports(item, model).into_iter().map(|report| quote!(#(#conditions)* #report)).collect::<TokenStream>()
+    });
     quote! {
         #(#attributes)*
         #documentation
         #visibility struct #name #generics;
 
+        #(#conditions)*
         impl #implemented ::convnet::__private::Definition for #name #arguments {
             const NAME: &'static str = #text;
             type Input = #input;
@@ -45,6 +49,7 @@ pub fn item(item: &Item, model: &Model, checked: &Checked, sound: bool) -> Token
             type Layers = #tree;
         }
 
+        #(#conditions)*
         ::convnet::__private::dfdx_module! { [#(const #parameters: usize),*] #name [#(#names),*] }
         #reports
     }
@@ -72,10 +77,10 @@ fn input(model: &Model) -> (TokenStream, TokenStream) {
             let (number, size) = (number(features), size(features));
             (quote!(::convnet::__private::Vector<#number>), quote!((#size,)))
         }
-        (None, Some(Layer { op: Op::Network(first), .. })) => (
-            quote!(<#first as ::convnet::__private::Definition>::Input),
-            quote!(<#first as ::convnet::__private::Definition>::Sizes),
-        ),
+        (None, Some(Layer { op: Op::Network(first), place, .. })) => {
+            let first = quote_spanned!(*place=> <#first as ::convnet::__private::Definition>);
+            (quote_spanned!(*place=> #first::Input), quote_spanned!(*place=> #first::Sizes))
+        }
         (Some((InputShape::Faulty, _)), _) | (None, _) => {
             let one = size(&Size::Known(1));
             (quote!(::convnet::__private::Map<1, 1, 1>), quote!((#one, #one, #one)))
@@ -156,7 +161,7 @@ fn layer(layer: &Layer) -> TokenStream {
             let units = size(units);
             quote!(::convnet::__private::Dense<#units, #activation, #use_bias>)
         }
-        Op::Network(path) => quote!(::convnet::__private::Nested<#path>),
+        Op::Network(path) => quote_spanned!(layer.place=> ::convnet::__private::Nested<#path>),
         Op::Faulty { .. } => quote!(()),
     };
     match &layer.name {
@@ -188,7 +193,7 @@ fn letters(name: &str) -> TokenStream {
 
 /// One item a layer, placed on it, that raises the layer's fault when the compiler evaluates it: for sizes that the
 /// macro does not see. A network counts as many layers as it has.
-fn reports(item: &Item, model: &Model) -> TokenStream {
+fn reports(item: &Item, model: &Model) -> Vec<TokenStream> {
     let name = &item.name;
     let text = name.to_string();
     let fault = quote!(<#name as ::convnet::__private::Network>::FAULT);
@@ -218,6 +223,5 @@ fn reports(item: &Item, model: &Model) -> TokenStream {
             }
         }
     });
-    let layers: Vec<TokenStream> = layers.collect();
-    quote!(#input #(#layers)*)
+    input.into_iter().chain(layers).collect()
 }

@@ -13,12 +13,15 @@ mod bind;
 mod check;
 mod error;
 mod expand;
+mod keras;
 mod layer;
 mod parse;
 mod repair;
 mod shape;
 mod suggest;
 mod summary;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use check::KnownNetworks;
@@ -53,7 +56,9 @@ use value::Scope;
 /// - Layers and arguments have Keras's names, positions and defaults; the first layer may carry an `input_shape`
 ///   instead of an `Input`, and an earlier network stands as a layer by its name.
 /// - A size is a number, a constant expression, or a const generic: of the item (`type Net<const CLASSES: usize> =
-///   […];`), or of the function around a listing where a type stands.
+///   […];`), or of the function around a listing where a type stands. There, a constant is written as an expression
+///   (`self::K`, `2 * K`): a single identifier is taken for a const generic, which the types can compute with only as
+///   far as typenum's table of const generics goes.
 /// - An item's documentation gets the summary of the network.
 #[proc_macro]
 pub fn convnet(tokens: proc_macro::TokenStream) -> proc_macro::TokenStream {

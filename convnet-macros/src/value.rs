@@ -63,10 +63,26 @@ impl Reader<'_> {
             Some(number) => self.known_size(parameter, value, number),
             None if self.is_open(peeled) => self.open_size(value, peeled),
             None => {
-                self.complain(value, &format!("`{parameter}` must be {expected}, not {}", describe(peeled)));
+                let sentence = format!("`{parameter}` must be {expected}, not {}", describe(peeled));
+                match self.misplaced(peeled) {
+                    Some(meant) => self.complain_and_help(value, &sentence, &format!("write `{meant}`")),
+                    None => self.complain(value, &sentence),
+                }
                 Size::Faulty
             }
         }
+    }
+
+    /// `"same"` or `"relu"` where a number is expected: what the argument would be by name.
+    fn misplaced(&self, value: &Expr) -> Option<String> {
+        let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = value else { return None };
+        let text = text.value();
+        let parameter = match &text[..] {
+            "valid" | "same" if self.layer != "Dense" => "padding",
+            name if ACTIVATIONS.contains(&name) && self.layer != "MaxPooling2D" => "activation",
+            _ => return None,
+        };
+        Some(format!("{parameter} = {text:?}"))
     }
 
     fn known_size(&self, parameter: &str, value: &Expr, number: i128) -> Size {

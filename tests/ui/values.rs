@@ -4,6 +4,7 @@ use convnet::prelude::*;
 
 convnet! {
     type NotANumber = [Input(28, "28", 1), Conv2D("32", 3.5), Flatten(), Dense(true), Dense(None)];
+    type Misplaced = [Input(28, 28, 1), Conv2D(32, 3, "same"), Conv2D(32, 3, "relu"), MaxPooling2D("same"), Flatten(), Dense("relu")];
     type Negative = [Input(28, 28, 1), Conv2D(-32, (3, -3)), Flatten(), Dense(10 - 20)];
     type Zero = [
         Input(28, 0, 1),
