@@ -312,6 +312,17 @@ fn conditions_hold_for_all_of_an_item() {
     assert_eq!(Chosen::OUTPUT, [10]);
 }
 
+const HUGE: usize = (1 << 33) + 5;
+
+convnet! {
+    type Huge = [Input(3), Dense(HUGE, use_bias = false), Dense(1, use_bias = false)];
+}
+
+#[test]
+fn a_constant_of_more_than_32_bits_is_not_cut() {
+    assert_eq!(Huge::PARAMS, 4 * HUGE);
+}
+
 macro_rules! classifier {
     ($name:ident, $units:expr, $activation:literal) => {
         convnet! { type $name = [Input(4), Dense($units, activation = $activation)]; }

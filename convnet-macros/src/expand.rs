@@ -8,7 +8,7 @@ use crate::check::Checked;
 use crate::layer::{InputShape, Layer, Model, Op, Padding, Size, Window};
 use crate::parse::Item;
 use crate::summary;
-use proc_macro2::{Literal, TokenStream};
+use proc_macro2::{Literal, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Attribute, GenericParam, Path};
@@ -78,8 +78,9 @@ fn input(model: &Model) -> (TokenStream, TokenStream) {
             (quote!(::convnet::__private::Vector<#number>), quote!((#size,)))
         }
         (None, Some(Layer { op: Op::Network(first), place, .. })) => {
-            let first = quote_spanned!(*place=> <#first as ::convnet::__private::Definition>);
-            (quote_spanned!(*place=> #first::Input), quote_spanned!(*place=> #first::Sizes))
+            let place = *place;
+            let first = quote_spanned!(place=> <#first as ::convnet::__private::Definition>);
+            (quote_spanned!(place=> #first::Input), quote_spanned!(place=> #first::Sizes))
         }
         (Some((InputShape::Faulty, _)), _) | (None, _) => {
             let one = size(&Size::Known(1));
@@ -115,10 +116,13 @@ fn size(size: &Size) -> TokenStream {
         }
         Size::Constant(expression) => {
             // The `let` is where the compiler complains of an expression that is no `usize`.
-            let place = expression.span();
+            // Located there it is, but ours: lints on what users write would blame them for our style.
+            let place = Span::call_site().located_at(expression.span());
             let digits = (0..8u32).rev().map(|digit| {
                 let shift = Literal::u32_unsuffixed(4 * digit);
-                quote_spanned!(place=> { let size: usize = #expression; size >> #shift & 15 })
+                // The highest keeps all that is left, so that a size above 32 bits is not cut in silence.
+                let mask = (digit < 7).then(|| quote!(&15));
+                quote_spanned!(place=> { let size: usize = #expression; (size >> #shift) #mask })
             });
             quote!(::convnet::__private::Hex<#(#digits),*>)
         }

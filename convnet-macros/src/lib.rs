@@ -5,7 +5,7 @@
 //! tokens ─ parse ─▶ lines ─ bind, value ─▶ layers ─ assemble ─▶ a network ─ check ─▶ errors, summary ─ expand ─▶ types
 //! ```
 //!
-//! Each phase complains into one [`error::Errors`] and goes on, so that one build shows every mistake; of a network
+//! Each phase complains into one `Errors` and goes on, so that one build shows every mistake; of a network
 //! with mistakes, `repair` makes one that the compiler accepts, so that no other error follows.
 
 mod assemble;
