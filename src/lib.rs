@@ -1,1 +1,51 @@
-//! Placeholder.
+//! Convolutional networks whose shapes the compiler checks: listings of layers as Keras users write them, in
+//! [`convnet!`], trained on the CPU.
+//!
+//! ```
+//! use convnet::prelude::*;
+//!
+//! convnet! {
+//!     /// Listings 5.1 and 5.2 of chapter 5.
+//!     pub type Digits = [
+//!         Input(28, 28, 1),
+//!         Conv2D(32, (3, 3), activation = "relu"),
+//!         MaxPooling2D((2, 2)),
+//!         Conv2D(64, (3, 3), activation = "relu"),
+//!         MaxPooling2D((2, 2)),
+//!         Conv2D(64, (3, 3), activation = "relu"),
+//!         Flatten(),
+//!         Dense(64, activation = "relu"),
+//!         Dense(10, activation = "softmax"),
+//!     ];
+//! }
+//!
+//! const _: () = assert!(Digits::PARAMS == 93_322);
+//! println!("{}", Digits::summary());
+//! ```
+//!
+//! This package is a façade: `convnet-macros` holds the macro, `convnet-core` everything else.
+
+pub use convnet_core::{Definition, Error, Network, Result, Sequential, error, layers, network, plan, shape, summary};
+pub use convnet_macros::convnet;
+
+/// What a program that defines networks needs.
+pub mod prelude {
+    pub use crate::{Network, convnet};
+}
+
+/// What expansions of [`convnet!`] name.
+#[doc(hidden)]
+pub mod __private {
+    pub use convnet_core::__dfdx_module as dfdx_module;
+    pub use convnet_core::expansion::{Mistakes, report_input, report_layer, report_network, typenum};
+    pub use convnet_core::layers::activation::{Linear, Relu, Sigmoid, Softmax, Tanh};
+    pub use convnet_core::layers::conv2d::Conv2D;
+    pub use convnet_core::layers::dense::Dense;
+    pub use convnet_core::layers::flatten::Flatten;
+    pub use convnet_core::layers::max_pooling2d::MaxPooling2D;
+    pub use convnet_core::layers::{Named, Nested, Window};
+    pub use convnet_core::plan::count;
+    pub use convnet_core::shape::size::{Hex, Letters, Map, Num, Vector};
+    pub use convnet_core::shape::walk::{Same, Valid};
+    pub use convnet_core::{Definition, Network, Sequential};
+}

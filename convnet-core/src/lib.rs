@@ -4,6 +4,8 @@
 pub mod data;
 pub mod engine;
 pub mod error;
+#[doc(hidden)]
+pub mod expansion;
 pub mod layers;
 pub mod network;
 pub mod plan;
@@ -15,3 +17,10 @@ mod whole_file;
 
 pub use error::{Error, Result};
 pub use network::{Definition, Network, Sequential};
+
+/// What an expansion of `convnet!` adds for dfdx: nothing yet.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __dfdx_module {
+    ($($tokens:tt)*) => {};
+}

@@ -7,6 +7,11 @@ use crate::shape::size::{InputShape, Phantom};
 use crate::summary::Summary;
 
 /// What `convnet!` writes for a network.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a network",
+    label = "not a network",
+    note = "networks are the types that `convnet!` makes; a layer takes parentheses: `Flatten()`"
+)]
 pub trait Definition: 'static {
     /// The network's name.
     const NAME: &'static str;

@@ -1,1 +1,124 @@
-//! Placeholder.
+//! The `convnet!` macro: a listing of layers, as Keras users write it, becomes a type whose shapes the compiler
+//! checks. Use it through `convnet`.
+//!
+//! ```text
+//! tokens ─ parse ─▶ lines ─ bind, value ─▶ layers ─ assemble ─▶ a network ─ check ─▶ errors, summary ─ expand ─▶ types
+//! ```
+//!
+//! Each phase complains into one `Errors` and goes on, so that one build shows every mistake; of a network
+//! with mistakes, `repair` makes one that the compiler accepts, so that no other error follows.
+
+mod assemble;
+mod bind;
+mod check;
+mod error;
+mod expand;
+mod keras;
+mod layer;
+mod parse;
+mod repair;
+mod shape;
+mod suggest;
+mod summary;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use check::KnownNetworks;
+use error::Errors;
+use layer::Model;
+use parse::{Invocation, Item, Listing};
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::GenericParam;
+use value::Scope;
+
+/// Defines networks from listings of layers, or stands for one where a type stands.
+///
+/// ```ignore
+/// use convnet::prelude::*;
+///
+/// convnet! {
+///     /// Listings 5.1 and 5.2.
+///     pub type Digits = [
+///         Input(28, 28, 1),
+///         Conv2D(32, (3, 3), activation = "relu"),
+///         MaxPooling2D((2, 2)),
+///         Flatten(),
+///         Dense(10, activation = "softmax"),
+///     ];
+/// }
+///
+/// type Base = convnet![Input(28, 28, 1), Conv2D(32, (3, 3))];
+/// type Classifier = convnet![Base, Flatten(), Dense(10, activation = "softmax")];
+/// ```
+///
+/// - Layers and arguments have Keras's names, positions and defaults; the first layer may carry an `input_shape`
+///   instead of an `Input`, and an earlier network stands as a layer by its name.
+/// - A size is a number, a constant expression, or a const generic: of the item (`type Net<const CLASSES: usize> =
+///   […];`), or of the function around a listing where a type stands. There, a constant is written as an expression
+///   (`self::K`, `2 * K`): a single identifier is taken for a const generic, which the types can compute with only as
+///   far as typenum's table of const generics goes.
+/// - An item's documentation gets the summary of the network.
+#[proc_macro]
+pub fn convnet(tokens: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    expansion(tokens.into()).into()
+}
+
+fn expansion(tokens: TokenStream) -> TokenStream {
+    let errors = Errors::new();
+    match parse::invocation(tokens, &errors) {
+        Invocation::Items(items) => {
+            let mut networks = KnownNetworks::new();
+            let items: Vec<TokenStream> = items.iter().map(|item| expand_item(item, &mut networks, &errors)).collect();
+            let complaints = errors.finish();
+            quote!(#(#complaints)* #(#items)*)
+        }
+        Invocation::Type(listing) => expand_type(&listing, errors),
+    }
+}
+
+fn expand_item(item: &Item, networks: &mut KnownNetworks, errors: &Errors) -> TokenStream {
+    let before = errors.count();
+    let generics: Vec<_> = item
+        .generics
+        .params
+        .iter()
+        .filter_map(|parameter| match parameter {
+            GenericParam::Const(size) => Some(size.ident.clone()),
+            _ => None,
+        })
+        .collect();
+    let mut model = match &item.listing {
+        Some(listing) => assemble::assemble(listing, &Scope::Item { generics }, errors),
+        None => Model { input: None, layers: Vec::new() },
+    };
+    let mut checked = check::check(&model, networks, errors);
+    // A listing that could not be read has been complained about by the parser, before this count began.
+    let sound = errors.count() == before && item.listing.as_ref().is_some_and(|listing| listing.complete);
+    if !sound {
+        model = repair::repair(model, networks);
+    } else if item.generics.params.is_empty()
+        && let Some(known) = checked.known.take()
+    {
+        networks.insert(item.name.to_string(), known);
+    }
+    expand::item(item, &model, &checked, sound)
+}
+
+fn expand_type(listing: &Listing, errors: Errors) -> TokenStream {
+    let networks = KnownNetworks::new();
+    let mut model = assemble::assemble(listing, &Scope::Type, &errors);
+    check::check(&model, &networks, &errors);
+    let complaints = errors.finish();
+    match &complaints[..] {
+        // Nothing to go on with; this alone is good as an item, too, if one was to be written here.
+        [only] if listing.entries.is_empty() => only.clone(),
+        _ => {
+            if !complaints.is_empty() {
+                model = repair::repair(model, &networks);
+            }
+            expand::nameless(&model, &complaints)
+        }
+    }
+}

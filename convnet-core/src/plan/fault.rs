@@ -47,6 +47,7 @@ pub enum FaultKind {
 }
 
 /// Stops the compilation if `fault` is a fault of layer `layer` (or of any layer, for `None`).
+#[track_caller]
 pub const fn report(network: &str, fault: &Option<Fault>, layer: Option<usize>) {
     let Some(fault) = fault else { return };
     let here = match layer {

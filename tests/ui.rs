@@ -1,0 +1,8 @@
+//! Every message of `convnet!`, held to the letter: each file of `tests/ui` is a theme, its `.stderr` what the
+//! compiler says. `TRYBUILD=overwrite cargo test --test ui` writes them anew; read the difference.
+
+#[test]
+fn messages() {
+    let cases = trybuild::TestCases::new();
+    cases.compile_fail("tests/ui/*.rs");
+}
