@@ -1,1 +1,3 @@
 //! The kernels, one family a file.
+
+pub mod fast3x3;
