@@ -101,6 +101,12 @@ pub trait Simd: Select<<Self as Simd>::V> + Send + Sync + 'static {
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// The larger, lane by lane; `b` where either is NaN.
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// The smaller, lane by lane; `b` where either is NaN.
+    fn min(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `2ⁿ` of whole numbers −127 ≤ n ≤ 127, lane by lane; 0 for −127. Other lanes hold anything.
+    fn pow2(self, n: Self::V) -> Self::V;
+    /// Runs `work` as a function of its own, compiled for this level: for code too large to stand inline in its caller.
+    fn call<W: Vectorized>(self, work: W) -> W::Output;
     /// `if x > y { a } else { b }`, lane by lane.
     fn if_greater(self, x: Self::V, y: Self::V, a: Self::V, b: Self::V) -> Self::V;
     /// The sum of all lanes, in an order fixed by the level.
@@ -135,6 +141,12 @@ pub struct Portable;
 /// Floats in a portable vector.
 const WIDTH: usize = 8;
 
+#[inline(never)]
+fn portable_call<W: Vectorized>(work: W) -> W::Output {
+    work.run(Portable)
+}
+
+#[inline(always)]
 fn zip(a: [f32; WIDTH], b: [f32; WIDTH], f: impl Fn(f32, f32) -> f32) -> [f32; WIDTH] {
     std::array::from_fn(|i| f(a[i], b[i]))
 }
@@ -175,6 +187,18 @@ impl Simd for Portable {
     #[inline(always)]
     fn max(self, a: Self::V, b: Self::V) -> Self::V {
         zip(a, b, |a, b| if a > b { a } else { b })
+    }
+    #[inline(always)]
+    fn min(self, a: Self::V, b: Self::V) -> Self::V {
+        zip(a, b, |a, b| if a < b { a } else { b })
+    }
+    #[inline(always)]
+    fn pow2(self, n: Self::V) -> Self::V {
+        n.map(|n| f32::from_bits(((n as i32).wrapping_add(127) as u32) << 23))
+    }
+    #[inline(always)]
+    fn call<W: Vectorized>(self, work: W) -> W::Output {
+        portable_call(work)
     }
     #[inline(always)]
     fn if_greater(self, x: Self::V, y: Self::V, a: Self::V, b: Self::V) -> Self::V {
@@ -259,6 +283,18 @@ mod x86 {
         work.run(simd)
     }
 
+    #[inline(never)]
+    #[target_feature(enable = "avx2,fma,popcnt,bmi1,bmi2,lzcnt")]
+    fn call_avx2<W: Vectorized>(simd: Avx2, work: W) -> W::Output {
+        work.run(simd)
+    }
+
+    #[inline(never)]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,popcnt,bmi1,bmi2,lzcnt")]
+    fn call_avx512<W: Vectorized>(simd: Avx512, work: W) -> W::Output {
+        work.run(simd)
+    }
+
     /// Lanes below `count`, as AVX2's mask vector.
     #[inline(always)]
     fn first_lanes(_: Avx2, count: usize) -> __m256i {
@@ -308,6 +344,21 @@ mod x86 {
         #[inline(always)]
         fn max(self, a: __m256, b: __m256) -> __m256 {
             unsafe { _mm256_max_ps(a, b) }
+        }
+        #[inline(always)]
+        fn min(self, a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_min_ps(a, b) }
+        }
+        #[inline(always)]
+        fn pow2(self, n: __m256) -> __m256 {
+            unsafe {
+                let bias = _mm256_set1_epi32(127);
+                _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(_mm256_cvtps_epi32(n), bias)))
+            }
+        }
+        #[inline(always)]
+        fn call<W: Vectorized>(self, work: W) -> W::Output {
+            unsafe { call_avx2(self, work) }
         }
         #[inline(always)]
         fn if_greater(self, x: __m256, y: __m256, a: __m256, b: __m256) -> __m256 {
@@ -376,6 +427,21 @@ mod x86 {
         #[inline(always)]
         fn max(self, a: __m512, b: __m512) -> __m512 {
             unsafe { _mm512_max_ps(a, b) }
+        }
+        #[inline(always)]
+        fn min(self, a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_min_ps(a, b) }
+        }
+        #[inline(always)]
+        fn pow2(self, n: __m512) -> __m512 {
+            unsafe {
+                let bias = _mm512_set1_epi32(127);
+                _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_add_epi32(_mm512_cvtps_epi32(n), bias)))
+            }
+        }
+        #[inline(always)]
+        fn call<W: Vectorized>(self, work: W) -> W::Output {
+            unsafe { call_avx512(self, work) }
         }
         #[inline(always)]
         fn if_greater(self, x: __m512, y: __m512, a: __m512, b: __m512) -> __m512 {

@@ -1,0 +1,296 @@
+//! The matrix product under convolutions and dense layers: C = start + A·B, single precision, one thread.
+//!
+//! The element of A at row m and index k lies at `rows(m) + runs(k)`, a sum of two tables of [`Offsets`]: whatever can
+//! be written so is a matrix without being copied into one. A convolution's forward pass has positions as rows and
+//! taps as k; the gradient of its weights has taps as rows and positions as k, over the same memory. B is either
+//! plain rows of whole vectors or, for other widths, [`Panels`].
+//!
+//! Every element of C is one chain of fused multiply-adds in the order of k that begins with what C starts from. How
+//! rows, columns and k are cut into blocks changes no bit of it; nor does cutting k into several calls that add to C.
+//!
+//! Blocks: [`STEPS`] of k by one panel's width of B stay in the first-level cache while all tiles of up to [`ROWS`]
+//! rows pass over them; C's block then lives in the second level. See [`super::gemm_tile`] for the tile itself.
+
+use super::gemm_tile::{self, First, MAX_ROWS, Tile};
+use crate::engine::cpu::simd::{Level, Simd, Vectorized, vectorize};
+
+/// Floats of B in a block: two thirds of a first-level cache of 48 KiB.
+const BLOCK: usize = 8192;
+/// The most runs of k in a block.
+const RUNS: usize = 256;
+/// Rows in a block.
+const ROWS: usize = 252;
+
+/// A table of offsets that repeats: entry `i` is `table[i % len] + (i / len) · period`.
+#[derive(Clone, Debug)]
+pub struct Offsets {
+    table: Box<[usize]>,
+    largest: usize,
+    period: usize,
+}
+
+impl Offsets {
+    /// From the entries of the first period. An empty table stands for one entry of zero.
+    pub fn new(table: impl IntoIterator<Item = usize>, period: usize) -> Self {
+        let mut table: Box<[usize]> = table.into_iter().collect();
+        if table.is_empty() {
+            table = Box::new([0]);
+        }
+        let largest = table.iter().copied().max().unwrap_or(0);
+        Offsets { table, largest, period }
+    }
+
+    /// The multiples of `stride`.
+    pub fn every(stride: usize) -> Self {
+        Offsets::new([0], stride)
+    }
+
+    /// The largest of the first `count` entries, or more.
+    fn bound(&self, count: usize) -> usize {
+        self.largest + count.saturating_sub(1) / self.table.len() * self.period
+    }
+
+    /// The entries from `first` on.
+    #[inline(always)]
+    fn from(&self, first: usize) -> impl Iterator<Item = usize> + '_ {
+        let (mut base, mut index) = (first / self.table.len() * self.period, first % self.table.len());
+        std::iter::from_fn(move || {
+            let offset = base + self.table[index];
+            index += 1;
+            if index == self.table.len() {
+                index = 0;
+                base += self.period;
+            }
+            Some(offset)
+        })
+    }
+}
+
+/// The left factor: `rows` rows, each of `runs` runs of `len` values at distance `step`.
+#[derive(Clone, Copy)]
+pub struct A<'a> {
+    /// What the offsets point into.
+    pub data: &'a [f32],
+    /// Where each row starts.
+    pub row_offsets: &'a Offsets,
+    /// Number of rows.
+    pub rows: usize,
+    /// Where each run starts, from the row's start.
+    pub run_offsets: &'a Offsets,
+    /// Number of runs.
+    pub runs: usize,
+    /// Length of a run.
+    pub len: usize,
+    /// Distance of a run's values.
+    pub step: usize,
+}
+
+/// The right factor.
+#[derive(Clone, Copy)]
+pub enum B<'a> {
+    /// Row-major. Each row must be readable up to whole vectors.
+    Rows {
+        /// The elements.
+        data: &'a [f32],
+        /// From one row to the next.
+        stride: usize,
+    },
+    /// In the layout of [`Panels`].
+    Panels(&'a [f32]),
+}
+
+/// What C starts from.
+#[derive(Clone, Copy)]
+pub enum Start<'a> {
+    /// Zero.
+    Zero,
+    /// One value a column.
+    Bias(&'a [f32]),
+    /// Itself: the product is added.
+    C,
+}
+
+/// The whole product.
+pub struct Gemm<'a> {
+    /// The left factor.
+    pub a: A<'a>,
+    /// The right factor.
+    pub b: B<'a>,
+    /// The result, row-major.
+    pub c: &'a mut [f32],
+    /// From one row of C to the next, at least `columns`.
+    pub c_stride: usize,
+    /// Columns of B and C.
+    pub columns: usize,
+    /// What C starts from.
+    pub start: Start<'a>,
+    /// Whether `max(0, x)` is applied to the result. NaN stays NaN.
+    pub relu: bool,
+}
+
+/// Widths that depend on the level.
+#[derive(Clone, Copy, Debug)]
+pub struct Widths {
+    /// Floats in a vector.
+    pub lanes: usize,
+    /// Columns of a panel of B.
+    pub panel: usize,
+}
+
+impl Widths {
+    /// Those of a level.
+    pub fn of(level: Level) -> Self {
+        struct Ask;
+        impl Vectorized for Ask {
+            type Output = Widths;
+            #[inline(always)]
+            fn run<S: Simd>(self, _: S) -> Widths {
+                Widths { lanes: S::LANES, panel: S::LANES * gemm_tile::widest::<S>() }
+            }
+        }
+        vectorize(level, Ask)
+    }
+}
+
+/// Runs the product at a level.
+///
+/// # Panics
+/// If a factor is too short for its sizes.
+pub fn gemm(level: Level, product: Gemm<'_>) {
+    vectorize(level, product);
+}
+
+impl Gemm<'_> {
+    /// What the unsafe code below relies on.
+    fn check(&self, lanes: usize) {
+        let Gemm { a, b, c, .. } = self;
+        let depth = a.runs * a.len;
+        if a.rows == 0 || self.columns == 0 {
+            return;
+        }
+        assert!((a.rows - 1) * self.c_stride + self.columns <= c.len() && self.c_stride >= self.columns, "C too short");
+        if let Start::Bias(bias) = self.start {
+            assert!(bias.len() >= self.columns, "bias too short");
+        }
+        if depth == 0 {
+            return;
+        }
+        let last = a.row_offsets.bound(a.rows) + a.run_offsets.bound(a.runs) + (a.len - 1) * a.step;
+        assert!(last < a.data.len(), "A too short");
+        let width = self.columns.next_multiple_of(lanes);
+        match b {
+            B::Rows { data, stride } => assert!((depth - 1) * stride + width <= data.len(), "B too short"),
+            B::Panels(data) => assert!(depth * width <= data.len(), "B too short"),
+        }
+    }
+}
+
+/// A block of k: some whole runs, or a piece of one.
+struct Depth {
+    /// Index of the first run, and number of runs.
+    runs: (usize, usize),
+    /// The piece of each run.
+    piece: std::ops::Range<usize>,
+}
+
+/// Calls `each` with the blocks of k, in order, none longer than `steps`; with one empty block if there is no k.
+#[inline(always)]
+fn blocks(a: &A<'_>, steps: usize, mut each: impl FnMut(Depth)) {
+    if a.runs == 0 || a.len == 0 {
+        each(Depth { runs: (0, 0), piece: 0..0 });
+    } else if a.len > steps {
+        let len = a.len.div_ceil(a.len.div_ceil(steps));
+        for run in 0..a.runs {
+            for first in (0..a.len).step_by(len) {
+                each(Depth { runs: (run, 1), piece: first..a.len.min(first + len) });
+            }
+        }
+    } else {
+        let most = (steps / a.len).min(RUNS);
+        let count = a.runs.div_ceil(a.runs.div_ceil(most));
+        for run in (0..a.runs).step_by(count) {
+            each(Depth { runs: (run, count.min(a.runs - run)), piece: 0..a.len });
+        }
+    }
+}
+
+impl Vectorized for Gemm<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        self.check(S::LANES);
+        let panel = S::LANES * gemm_tile::widest::<S>();
+        for first_row in (0..self.a.rows).step_by(ROWS) {
+            let rows = first_row..self.a.rows.min(first_row + ROWS);
+            for column in (0..self.columns).step_by(panel) {
+                let columns = column..self.columns.min(column + panel);
+                self.columns_block(simd, rows.clone(), columns);
+            }
+        }
+    }
+}
+
+impl Gemm<'_> {
+    /// One panel of columns for some rows, all k.
+    #[inline(always)]
+    fn columns_block<S: Simd>(&mut self, simd: S, rows: std::ops::Range<usize>, columns: std::ops::Range<usize>) {
+        let a = &self.a;
+        let c = self.c.as_mut_ptr();
+        let depth = a.runs * a.len;
+        let width = columns.len().next_multiple_of(S::LANES);
+        let (b, b_stride) = match self.b {
+            B::Rows { data, stride } => (data.as_ptr().wrapping_add(columns.start), stride),
+            B::Panels(data) => (data.as_ptr().wrapping_add(columns.start * depth), width),
+        };
+        let first = match self.start {
+            Start::Zero => First::Zero,
+            Start::Bias(bias) => First::Bias(bias.as_ptr().wrapping_add(columns.start)),
+            Start::C => First::C,
+        };
+        let mut offsets = [0; RUNS];
+        blocks(a, BLOCK / width, |block| {
+            let (run, count) = block.runs;
+            for (offset, from) in offsets.iter_mut().zip(a.run_offsets.from(run)).take(count) {
+                *offset = from + block.piece.start * a.step;
+            }
+            let k = run * a.len + block.piece.start;
+            let end = (run + count.max(1) - 1) * a.len + block.piece.end;
+            let tile = Tile {
+                rows: [std::ptr::null(); MAX_ROWS],
+                runs: &offsets[..count],
+                len: block.piece.len(),
+                step: a.step,
+                b: b.wrapping_add(k * b_stride),
+                b_stride,
+                c: c.wrapping_add(columns.start),
+                c_stride: self.c_stride,
+                columns: columns.len(),
+                first: if k == 0 { first } else { First::C },
+                relu: self.relu && end == depth,
+            };
+            row_tiles(simd, a, rows.clone(), tile);
+        });
+    }
+}
+
+/// The tiles of a block, as even in height as they can be.
+#[inline(always)]
+fn row_tiles<S: Simd>(simd: S, a: &A<'_>, rows: std::ops::Range<usize>, mut tile: Tile<'_>) {
+    let tallest = gemm_tile::tallest::<S>(tile.columns.div_ceil(S::LANES));
+    let tiles = rows.len().div_ceil(tallest);
+    let mut offsets = a.row_offsets.from(rows.start);
+    let c = tile.c;
+    let mut row = rows.start;
+    for index in 0..tiles {
+        let count = rows.len() / tiles + usize::from(index < rows.len() % tiles);
+        for (pointer, offset) in tile.rows.iter_mut().zip(&mut offsets).take(count) {
+            *pointer = a.data.as_ptr().wrapping_add(offset);
+        }
+        tile.c = c.wrapping_add(row * tile.c_stride);
+        // SAFETY: `check` has seen that the largest offsets of A, B, C and the bias lie within their slices; C
+        // is borrowed mutably by the product.
+        unsafe { gemm_tile::run(simd, count, &tile) }
+        row += count;
+    }
+}
