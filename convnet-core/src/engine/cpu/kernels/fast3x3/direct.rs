@@ -9,7 +9,7 @@
 
 use super::block::{Block, carve, carved, maximum};
 use crate::engine::cpu::kernel::{Backward, Forward};
-use crate::engine::cpu::simd::Simd;
+use crate::engine::cpu::simd::{Simd, Vectorized};
 
 /// Floats of derived weights, for the backward pass.
 pub(super) fn derived(block: &Block) -> usize {
@@ -88,12 +88,30 @@ fn convolve<S: Simd, const POOL: bool, const RELU: bool>(s: S, convolution: Conv
     while filter < convolution.filters {
         let two = filter + 2 * S::LANES <= convolution.filters;
         match (S::REGISTERS >= 32, two) {
-            (true, true) => filters::<S, 8, 2, POOL, RELU>(s, &convolution, &mut target, filter),
-            (true, false) => filters::<S, 8, 1, POOL, RELU>(s, &convolution, &mut target, filter),
-            (false, true) => filters::<S, 4, 2, POOL, RELU>(s, &convolution, &mut target, filter),
-            (false, false) => filters::<S, 4, 1, POOL, RELU>(s, &convolution, &mut target, filter),
+            (true, true) => s.call(Filters::<8, 2, POOL, RELU> { convolution, target: &mut target, filter }),
+            (true, false) => s.call(Filters::<8, 1, POOL, RELU> { convolution, target: &mut target, filter }),
+            (false, true) => s.call(Filters::<4, 2, POOL, RELU> { convolution, target: &mut target, filter }),
+            (false, false) => s.call(Filters::<4, 1, POOL, RELU> { convolution, target: &mut target, filter }),
         }
         filter += if two { 2 } else { 1 } * S::LANES;
+    }
+}
+
+/// What [`filters`] is called with, as a function of its own.
+struct Filters<'r, 'a, const P: usize, const V: usize, const POOL: bool, const RELU: bool> {
+    convolution: Convolution<'r>,
+    target: &'r mut Target<'a>,
+    filter: usize,
+}
+
+impl<const P: usize, const V: usize, const POOL: bool, const RELU: bool> Vectorized
+    for Filters<'_, '_, P, V, POOL, RELU>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        filters::<S, P, V, POOL, RELU>(s, &self.convolution, self.target, self.filter);
     }
 }
 

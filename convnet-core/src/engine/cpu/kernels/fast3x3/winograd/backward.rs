@@ -1,11 +1,11 @@
 //! The backward pass of convolution + relu in the transformed space.
 
 use super::super::block::{Block, carve, carved};
-use super::product::{Blocked, outer, product};
+use super::product::{Blocked, Outer, product};
 use super::transform::{F, Tile, square};
 use super::{CHUNK, Place, chunk, tiles, transform_input, vectors};
 use crate::engine::cpu::kernel::Backward;
-use crate::engine::cpu::simd::Simd;
+use crate::engine::cpu::simd::{Simd, Vectorized};
 
 /// Channels in a group whose sums over tiles are finished together: a group's sums of all points fit the first cache.
 const GROUP: usize = 8;
@@ -27,9 +27,27 @@ fn pieces(block: &Block, m: usize, images: usize) -> [usize; 4] {
 #[inline(always)]
 pub(in super::super) fn backward<S: Simd>(s: S, block: &Block, m: usize, back: &[f32], pass: &mut Backward<'_>) {
     match m {
-        2 => run::<S, 2, 4>(s, block, back, pass),
-        3 => run::<S, 3, 5>(s, block, back, pass),
-        _ => run::<S, 4, 6>(s, block, back, pass),
+        2 => s.call(Run::<2, 4> { block, back, pass }),
+        3 => s.call(Run::<3, 5> { block, back, pass }),
+        _ => s.call(Run::<4, 6> { block, back, pass }),
+    }
+}
+
+struct Run<'r, 'a, const M: usize, const N: usize> {
+    block: &'r Block,
+    back: &'r [f32],
+    pass: &'r mut Backward<'a>,
+}
+
+impl<const M: usize, const N: usize> Vectorized for Run<'_, '_, M, N>
+where
+    F: Tile<M, N>,
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        run::<S, M, N>(s, self.block, self.back, self.pass);
     }
 }
 
@@ -61,19 +79,11 @@ where
         }
         if let Some(d_input) = pass.d_input.as_deref_mut() {
             let chunk = Chunk { start, rows };
-            if vectors::<S>(block.channels) == 2 {
-                input_gradient::<S, M, N, 2>(s, block, chunk, gradients, back, products, d_input);
-            } else {
-                input_gradient::<S, M, N, 1>(s, block, chunk, gradients, back, products, d_input);
-            }
+            input_gradient::<S, M, N>(s, block, chunk, gradients, back, products, d_input);
         }
         let stage = Stage { rows, first: start == 0, last: start + rows == total, single: total <= CHUNK };
         let d_kernel = &mut pass.d_weights[..kernel];
-        if vectors::<S>(block.filters) == 2 {
-            weights_gradient::<S, M, N, 2>(s, block, stage, inputs, gradients, sums, d_kernel, pass.accumulate);
-        } else {
-            weights_gradient::<S, M, N, 1>(s, block, stage, inputs, gradients, sums, d_kernel, pass.accumulate);
-        }
+        weights_gradient::<S, M, N>(s, block, stage, inputs, gradients, sums, d_kernel, pass.accumulate);
     }
 }
 
@@ -138,7 +148,7 @@ struct Chunk {
 
 /// Adds the tiles' gradients to the input's, `V` vectors of channels at a time.
 #[inline(always)]
-fn input_gradient<S: Simd, const M: usize, const N: usize, const V: usize>(
+fn input_gradient<S: Simd, const M: usize, const N: usize>(
     s: S,
     block: &Block,
     chunk: Chunk,
@@ -151,7 +161,8 @@ fn input_gradient<S: Simd, const M: usize, const N: usize, const V: usize>(
 {
     let Block { height, width, channels, filters, .. } = *block;
     let (down, across) = tiles(block, M);
-    let (panel, rows) = (V * S::LANES, chunk.rows);
+    let vectors = vectors::<S>(channels);
+    let (panel, rows) = (vectors * S::LANES, chunk.rows);
     assert_eq!(back.len(), N * N * channels * filters);
     for channel in (0..channels).step_by(panel) {
         for point in 0..N * N {
@@ -161,13 +172,13 @@ fn input_gradient<S: Simd, const M: usize, const N: usize, const V: usize>(
                 let a = Blocked { at: gradients.as_ptr().add(point * rows * filters), rows };
                 let b = back.as_ptr().add((channel * N * N + point * panel) * filters);
                 let to = products.as_mut_ptr().add(point * rows * panel);
-                product::<S, V>(s, a, b, filters / S::LANES, to, rows);
+                product(s, vectors, a, b, filters / S::LANES, to, rows);
             }
         }
         for tile in 0..rows {
             let (image, at) = ((chunk.start + tile) / (down * across), (chunk.start + tile) % (down * across));
             let (row, column) = (at / across * M, at % across * M);
-            for v in 0..V {
+            for v in 0..vectors {
                 let mut points = [[s.splat(0.0); N]; N];
                 for i in 0..N * N {
                     // SAFETY: point i of this tile in the products.
@@ -202,7 +213,7 @@ struct Stage {
 /// Adds the tiles' products to the sums of every point; after the last chunk, transforms them back.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)] // Two factors, sums, result.
-fn weights_gradient<S: Simd, const M: usize, const N: usize, const V: usize>(
+fn weights_gradient<S: Simd, const M: usize, const N: usize>(
     s: S,
     block: &Block,
     stage: Stage,
@@ -215,7 +226,8 @@ fn weights_gradient<S: Simd, const M: usize, const N: usize, const V: usize>(
     F: Tile<M, N>,
 {
     let Block { channels, filters, .. } = *block;
-    let (panel, rows) = (V * S::LANES, stage.rows);
+    let vectors = vectors::<S>(filters);
+    let (panel, rows) = (vectors * S::LANES, stage.rows);
     let group = N * N * GROUP * panel;
     for filter in (0..filters).step_by(panel) {
         for channel in (0..channels).step_by(GROUP) {
@@ -223,24 +235,19 @@ fn weights_gradient<S: Simd, const M: usize, const N: usize, const V: usize>(
             let sums = &mut sums[number * group..][..group];
             for point in 0..N * N {
                 // SAFETY: `GROUP` divides the lanes, so a group is within one block of the inputs' matrix, which has
-                // `rows` rows, as has each of the `V` blocks of the gradients'. A group's sums were sliced above.
+                // `rows` rows, as has each of the blocks of the gradients'. A group's sums were sliced above.
                 unsafe {
                     let block = channel / S::LANES * rows * S::LANES + channel % S::LANES;
                     let a = inputs.as_ptr().add(point * rows * channels + block);
                     let b = gradients.as_ptr().add((point * filters + filter) * rows);
                     let to = sums.as_mut_ptr().add(point * GROUP * panel);
-                    if S::REGISTERS >= 32 {
-                        outer::<S, GROUP, V>(s, a, b, rows * S::LANES, rows, to, stage.first);
-                    } else {
-                        let (half, second) = (GROUP / 2, GROUP / 2 * panel);
-                        outer::<S, 4, V>(s, a, b, rows * S::LANES, rows, to, stage.first);
-                        outer::<S, 4, V>(s, a.add(half), b, rows * S::LANES, rows, to.add(second), stage.first);
-                    }
+                    let outer = Outer { a, b, next: rows * S::LANES, count: rows, to, fresh: stage.first };
+                    outer.sum::<S, GROUP>(s, vectors);
                 }
             }
             if stage.last {
                 let at = channel * filters + filter;
-                finish::<S, M, N, V>(s, sums, &mut d_kernel[at..], channels, filters, accumulate);
+                finish::<S, M, N>(s, vectors, sums, &mut d_kernel[at..], channels, filters, accumulate);
             }
         }
     }
@@ -248,8 +255,9 @@ fn weights_gradient<S: Simd, const M: usize, const N: usize, const V: usize>(
 
 /// Transforms a group's sums back to taps, into (or onto) the gradient.
 #[inline(always)]
-fn finish<S: Simd, const M: usize, const N: usize, const V: usize>(
+fn finish<S: Simd, const M: usize, const N: usize>(
     s: S,
+    vectors: usize,
     sums: &[f32],
     to: &mut [f32],
     channels: usize,
@@ -258,10 +266,10 @@ fn finish<S: Simd, const M: usize, const N: usize, const V: usize>(
 ) where
     F: Tile<M, N>,
 {
-    let panel = V * S::LANES;
+    let panel = vectors * S::LANES;
     assert!(sums.len() == N * N * GROUP * panel && to.len() >= (8 * channels + GROUP - 1) * filters + panel);
     for r in 0..GROUP {
-        for v in 0..V {
+        for v in 0..vectors {
             let mut points = [[s.splat(0.0); N]; N];
             for i in 0..N * N {
                 // SAFETY: the length was checked.

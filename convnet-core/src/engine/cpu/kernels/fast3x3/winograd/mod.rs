@@ -16,7 +16,7 @@ mod transform;
 
 use super::block::{Block, carve, carved, maximum};
 use crate::engine::cpu::kernel::Forward;
-use crate::engine::cpu::simd::Simd;
+use crate::engine::cpu::simd::{Simd, Vectorized};
 use product::{Blocked, product};
 use transform::{F, Tile, square};
 
@@ -172,23 +172,34 @@ fn transform_transposed<S: Simd, const M: usize, const N: usize>(
 #[inline(always)]
 pub(super) fn forward<S: Simd>(s: S, block: &Block, m: usize, derived: &[f32], pass: &mut Forward<'_>) {
     assert!(!block.pooled || m.is_multiple_of(2), "a tile must cover whole windows");
-    match (m, vectors::<S>(block.filters)) {
-        (2, 2) => run::<S, 2, 4, 2>(s, block, derived, pass),
-        (3, 2) => run::<S, 3, 5, 2>(s, block, derived, pass),
-        (_, 2) => run::<S, 4, 6, 2>(s, block, derived, pass),
-        (2, _) => run::<S, 2, 4, 1>(s, block, derived, pass),
-        (3, _) => run::<S, 3, 5, 1>(s, block, derived, pass),
-        _ => run::<S, 4, 6, 1>(s, block, derived, pass),
+    match m {
+        2 => s.call(Run::<2, 4> { block, derived, pass }),
+        3 => s.call(Run::<3, 5> { block, derived, pass }),
+        _ => s.call(Run::<4, 6> { block, derived, pass }),
+    }
+}
+
+struct Run<'r, 'a, const M: usize, const N: usize> {
+    block: &'r Block,
+    derived: &'r [f32],
+    pass: &'r mut Forward<'a>,
+}
+
+impl<const M: usize, const N: usize> Vectorized for Run<'_, '_, M, N>
+where
+    F: Tile<M, N>,
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        run::<S, M, N>(s, self.block, self.derived, self.pass);
     }
 }
 
 #[inline(always)]
-fn run<S: Simd, const M: usize, const N: usize, const V: usize>(
-    s: S,
-    block: &Block,
-    derived: &[f32],
-    pass: &mut Forward<'_>,
-) where
+fn run<S: Simd, const M: usize, const N: usize>(s: S, block: &Block, derived: &[f32], pass: &mut Forward<'_>)
+where
     F: Tile<M, N>,
 {
     let Block { channels, filters, .. } = *block;
@@ -198,7 +209,8 @@ fn run<S: Simd, const M: usize, const N: usize, const V: usize>(
     let (_, across) = tiles(block, M);
     let per_image = across * tiles(block, M).0;
     let total = pass.images * per_image;
-    let panel = V * S::LANES;
+    let vectors = vectors::<S>(filters);
+    let panel = vectors * S::LANES;
     for start in (0..total).step_by(CHUNK) {
         let rows = CHUNK.min(total - start);
         for tile in 0..rows {
@@ -215,13 +227,13 @@ fn run<S: Simd, const M: usize, const N: usize, const V: usize>(
                     let a = Blocked { at: inputs.as_ptr().add(point * rows * channels), rows };
                     let b = derived.as_ptr().add((filter * N * N + point * panel) * channels);
                     let to = products.as_mut_ptr().add(point * rows * panel);
-                    product::<S, V>(s, a, b, channels / S::LANES, to, rows);
+                    product(s, vectors, a, b, channels / S::LANES, to, rows);
                 }
             }
             for tile in 0..rows {
                 let (image, at) = ((start + tile) / per_image, (start + tile) % per_image);
                 let out = Out { image, row: at / across * M, column: at % across * M, filter };
-                for v in 0..V {
+                for v in 0..vectors {
                     let out = Out { filter: filter + v * S::LANES, ..out };
                     let from = &products[tile * panel + v * S::LANES..];
                     transform_output::<S, M, N>(s, block, from, rows * panel, out, pass);

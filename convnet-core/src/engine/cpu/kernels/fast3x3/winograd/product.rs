@@ -5,7 +5,7 @@
 //! side is stored with `LANES` steps of k of a row together and the rows behind one another, as the transforms produce
 //! it, so that all addresses of 16 steps are constant distances from one pointer.
 
-use crate::engine::cpu::simd::Simd;
+use crate::engine::cpu::simd::{Simd, Vectorized};
 
 /// A matrix in blocks of `LANES` columns: block by block, row by row.
 #[derive(Clone, Copy)]
@@ -15,13 +15,14 @@ pub(super) struct Blocked {
     pub rows: usize,
 }
 
-/// `to[r][..] = Σₖ a[r][k] · b[k][..]` for the first `rows` rows of `a`; a row of `b` and of `to` is `N` vectors.
+/// `to[r][..] = Σₖ a[r][k] · b[k][..]` for the first `rows` rows of `a`; a row of `b` and of `to` is one or two vectors.
 ///
 /// # Safety
 /// `a` has `blocks · LANES` columns and at least `rows` rows; `b` as many rows; `to` has `rows`.
 #[inline(always)]
-pub(super) unsafe fn product<S: Simd, const N: usize>(
+pub(super) unsafe fn product<S: Simd>(
     s: S,
+    vectors: usize,
     a: Blocked,
     b: *const f32,
     blocks: usize,
@@ -30,18 +31,45 @@ pub(super) unsafe fn product<S: Simd, const N: usize>(
 ) {
     let mut row = 0;
     while row < rows {
-        // SAFETY: rows `row` to `row + taken` are there.
-        unsafe {
-            let (a, to) = (Blocked { at: a.at.add(row * S::LANES), ..a }, to.add(row * N * S::LANES));
-            row += match rows - row {
-                12.. if S::REGISTERS >= 32 => tile::<S, 12, N>(s, a, b, blocks, to),
-                8.. if S::REGISTERS >= 32 => tile::<S, 8, N>(s, a, b, blocks, to),
-                6.. if S::REGISTERS < 32 => tile::<S, 6, N>(s, a, b, blocks, to),
-                4.. => tile::<S, 4, N>(s, a, b, blocks, to),
-                2.. => tile::<S, 2, N>(s, a, b, blocks, to),
-                _ => tile::<S, 1, N>(s, a, b, blocks, to),
-            };
-        }
+        let product = Product {
+            a: Blocked { at: a.at.wrapping_add(row * S::LANES), ..a },
+            b,
+            blocks,
+            to: to.wrapping_add(row * vectors * S::LANES),
+        };
+        row += match (rows - row, vectors) {
+            (12.., 2) if S::REGISTERS >= 32 => s.call(Rows::<12, 2>(product)),
+            (8.., 2) if S::REGISTERS >= 32 => s.call(Rows::<8, 2>(product)),
+            (6.., 2) if S::REGISTERS < 32 => s.call(Rows::<6, 2>(product)),
+            (4.., 2) => s.call(Rows::<4, 2>(product)),
+            (_, 2) => s.call(Rows::<1, 2>(product)),
+            (8.., _) => s.call(Rows::<8, 1>(product)),
+            (4.., _) => s.call(Rows::<4, 1>(product)),
+            _ => s.call(Rows::<1, 1>(product)),
+        };
+    }
+}
+
+/// What [`product`] was called with.
+#[derive(Clone, Copy)]
+struct Product {
+    a: Blocked,
+    b: *const f32,
+    blocks: usize,
+    to: *mut f32,
+}
+
+/// `R` rows of a product, as a function of its own; only [`product`] makes one, of rows that are there.
+struct Rows<const R: usize, const N: usize>(Product);
+
+impl<const R: usize, const N: usize> Vectorized for Rows<R, N> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> usize {
+        let Product { a, b, blocks, to } = self.0;
+        // SAFETY: the caller of `product` vouches for the rows.
+        unsafe { tile::<S, R, N>(s, a, b, blocks, to) }
     }
 }
 
@@ -87,51 +115,86 @@ unsafe fn tile<S: Simd, const R: usize, const N: usize>(
     R
 }
 
-/// `to[i][..] (+)= Σₜ a[t][i] · b[t][..]` for `R` columns of `a`, from one of its blocks on, and `N` blocks of `b`;
-/// overwrites where `fresh`.
-///
-/// # Safety
-/// `a` points to column `i` of a block with `count` rows, `R` columns are left of it; `b` to a block of as many rows,
-/// the next one `b_next` floats further; `to` holds `R` rows of `N` vectors.
-#[inline(always)]
-#[allow(clippy::too_many_arguments)] // Two matrices with their sizes, and where to.
-pub(super) unsafe fn outer<S: Simd, const R: usize, const N: usize>(
-    s: S,
-    a: *const f32,
-    b: *const f32,
-    b_next: usize,
-    count: usize,
-    to: *mut f32,
-    fresh: bool,
-) {
-    let mut sums = [[s.splat(0.0); N]; R];
-    if !fresh {
-        for r in 0..R {
-            for v in 0..N {
-                // SAFETY: the caller vouches for `to`.
-                sums[r][v] = unsafe { s.load(to.add((r * N + v) * S::LANES)) };
+/// `to[i][..] (+)= Σₜ a[t][i] · b[t][..]` for some columns of `a` and one or two blocks of `b`.
+#[derive(Clone, Copy)]
+pub(super) struct Outer {
+    /// A column of the first row of a block.
+    pub a: *const f32,
+    /// The first row of a block of as many rows.
+    pub b: *const f32,
+    /// Floats from one block of `b` to the next.
+    pub next: usize,
+    /// Rows of both.
+    pub count: usize,
+    /// One row a column of `a`, of one or two vectors.
+    pub to: *mut f32,
+    /// Whether to overwrite.
+    pub fresh: bool,
+}
+
+impl Outer {
+    /// Does it for `R` columns, a multiple of 4.
+    ///
+    /// # Safety
+    /// What the fields say is readable and writable there, for `R` columns and `vectors` blocks.
+    #[inline(always)]
+    pub unsafe fn sum<S: Simd, const R: usize>(self, s: S, vectors: usize) {
+        if S::REGISTERS >= 32 {
+            match vectors {
+                2 => s.call(Columns::<R, 2>(self)),
+                _ => s.call(Columns::<R, 1>(self)),
             }
-        }
-    }
-    for t in 0..count {
-        // SAFETY: row t of both; the caller vouches for them.
-        unsafe {
-            let mut columns = [s.splat(0.0); N];
-            for v in 0..N {
-                columns[v] = s.load(b.add(t * S::LANES + v * b_next));
-            }
-            for r in 0..R {
-                let value = s.splat(*a.add(t * S::LANES + r));
-                for v in 0..N {
-                    sums[r][v] = s.mul_add(value, columns[v], sums[r][v]);
+        } else {
+            for column in (0..R).step_by(4) {
+                let to = self.to.wrapping_add(column * vectors * S::LANES);
+                let part = Outer { a: self.a.wrapping_add(column), to, ..self };
+                match vectors {
+                    2 => s.call(Columns::<4, 2>(part)),
+                    _ => s.call(Columns::<4, 1>(part)),
                 }
             }
         }
     }
-    for r in 0..R {
-        for v in 0..N {
-            // SAFETY: the caller vouches for `to`.
-            unsafe { s.store(to.add((r * N + v) * S::LANES), sums[r][v]) };
+}
+
+/// `R` columns and `N` blocks; only [`Outer::sum`] makes one.
+struct Columns<const R: usize, const N: usize>(Outer);
+
+impl<const R: usize, const N: usize> Vectorized for Columns<R, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Outer { a, b, next, count, to, fresh } = self.0;
+        let mut sums = [[s.splat(0.0); N]; R];
+        if !fresh {
+            for r in 0..R {
+                for v in 0..N {
+                    // SAFETY: the caller of `sum` vouches for `to`.
+                    sums[r][v] = unsafe { s.load(to.add((r * N + v) * S::LANES)) };
+                }
+            }
+        }
+        for t in 0..count {
+            // SAFETY: row t of both; the caller of `sum` vouches for them.
+            unsafe {
+                let mut columns = [s.splat(0.0); N];
+                for v in 0..N {
+                    columns[v] = s.load(b.add(t * S::LANES + v * next));
+                }
+                for r in 0..R {
+                    let value = s.splat(*a.add(t * S::LANES + r));
+                    for v in 0..N {
+                        sums[r][v] = s.mul_add(value, columns[v], sums[r][v]);
+                    }
+                }
+            }
+        }
+        for r in 0..R {
+            for v in 0..N {
+                // SAFETY: the caller of `sum` vouches for `to`.
+                unsafe { s.store(to.add((r * N + v) * S::LANES), sums[r][v]) };
+            }
         }
     }
 }
