@@ -221,7 +221,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
             unsafe {
-                let row: [__m256; 8] = std::array::from_fn(|i| _mm256_loadu_ps(from.add(i * from_stride)));
+                let mut row = [_mm256_setzero_ps(); 8];
+                for i in 0..8 {
+                    row[i] = _mm256_loadu_ps(from.add(i * from_stride));
+                }
                 let mut pairs = row;
                 for i in 0..4 {
                     pairs[2 * i] = _mm256_unpacklo_ps(row[2 * i], row[2 * i + 1]);
@@ -305,7 +308,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
             unsafe {
-                let mut row: [__m512; 16] = std::array::from_fn(|i| _mm512_loadu_ps(from.add(i * from_stride)));
+                let mut row = [_mm512_setzero_ps(); 16];
+                for i in 0..16 {
+                    row[i] = _mm512_loadu_ps(from.add(i * from_stride));
+                }
                 let mut next = row;
                 for i in 0..8 {
                     next[2 * i] = _mm512_unpacklo_ps(row[2 * i], row[2 * i + 1]);

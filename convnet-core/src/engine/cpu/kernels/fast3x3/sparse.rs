@@ -22,7 +22,7 @@
 use super::block::{Block, carve, carved};
 use crate::engine::cpu::kernel::Backward;
 use crate::engine::cpu::select::equal_bytes;
-use crate::engine::cpu::simd::Simd;
+use crate::engine::cpu::simd::{Simd, Vectorized};
 
 /// Filters whose activity at a position is one mask.
 const FILTERS: usize = 64;
@@ -55,34 +55,49 @@ fn vectors<S: Simd>(block: &Block) -> usize {
 #[inline(always)]
 pub(super) fn prepare<S: Simd>(s: S, block: &Block, weights: &[f32], derived: &mut [f32]) {
     assert!(weights.len() >= derived.len() && derived.len() == self::derived(block));
-    each_square::<S>(block, |natural, rearranged, stride| {
-        // SAFETY: `each_square` stays within 9 · channels · filters floats on both sides.
-        unsafe {
-            s.transpose(weights.as_ptr().add(natural), block.filters, derived.as_mut_ptr().add(rearranged), stride);
-        }
-    });
+    let (slice, filters) = (vectors::<S>(block) * S::LANES, block.filters);
+    for (natural, rearranged) in squares::<S>(block) {
+        // SAFETY: `squares` stay within 9 · channels · filters floats on both sides.
+        unsafe { s.transpose(weights.as_ptr().add(natural), filters, derived.as_mut_ptr().add(rearranged), 9 * slice) };
+    }
 }
 
-/// Calls with every square of channels × filters: where it starts in the natural order, where transposed in the
-/// rearranged one, and the stride there.
+/// Every square of channels × filters: where it starts in the natural order, and where transposed in the rearranged.
 #[inline(always)]
-fn each_square<S: Simd>(block: &Block, mut square: impl FnMut(usize, usize, usize)) {
+fn squares<S: Simd>(block: &Block) -> impl Iterator<Item = (usize, usize)> {
+    let Block { channels, filters, .. } = *block;
     let slice = vectors::<S>(block) * S::LANES;
-    for tap in 0..9 {
-        for channel in (0..block.channels).step_by(S::LANES) {
-            for filter in (0..block.filters).step_by(S::LANES) {
-                let natural = (tap * block.channels + channel) * block.filters + filter;
-                let rearranged = ((channel / slice * block.filters + filter) * 9 + tap) * slice + channel % slice;
-                square(natural, rearranged, 9 * slice);
-            }
-        }
-    }
+    let (down, across) = (channels / S::LANES, filters / S::LANES);
+    (0..9 * down * across).map(move |i| {
+        let (tap, channel, filter) = (i / across / down, i / across % down * S::LANES, i % across * S::LANES);
+        let natural = (tap * channels + channel) * filters + filter;
+        (natural, ((channel / slice * filters + filter) * 9 + tap) * slice + channel % slice)
+    })
 }
 
 /// The whole backward pass; `derived` are the rearranged weights.
 #[inline(always)]
 pub(super) fn backward<S: Simd>(s: S, block: &Block, derived: &[f32], pass: &mut Backward<'_>) {
-    if vectors::<S>(block) == 2 { run::<S, 2>(s, block, derived, pass) } else { run::<S, 1>(s, block, derived, pass) }
+    if vectors::<S>(block) == 2 {
+        s.call(Run::<2> { block, derived, pass });
+    } else {
+        s.call(Run::<1> { block, derived, pass });
+    }
+}
+
+struct Run<'r, 'a, const N: usize> {
+    block: &'r Block,
+    derived: &'r [f32],
+    pass: &'r mut Backward<'a>,
+}
+
+impl<const N: usize> Vectorized for Run<'_, '_, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        run::<S, N>(s, self.block, self.derived, self.pass);
+    }
 }
 
 #[inline(always)]
@@ -135,10 +150,10 @@ fn list_places(block: &Block, slice: usize, places: &mut [u32]) {
 /// Brings the sums into the natural order.
 #[inline(always)]
 fn write_weights<S: Simd>(s: S, block: &Block, sums: &mut [f32], d_kernel: &mut [f32], accumulate: bool) {
-    let mut square = [0.0; 256];
-    each_square::<S>(block, |natural, rearranged, stride| {
-        // SAFETY: `each_square` stays within 9 · channels · filters floats on both sides; a square of vectors has at
-        // most 256 floats.
+    let (stride, mut square) = (9 * vectors::<S>(block) * S::LANES, [0.0; 256]);
+    for (natural, rearranged) in squares::<S>(block) {
+        // SAFETY: `squares` stay within 9 · channels · filters floats on both sides; a square of vectors has at most
+        // 256 floats.
         unsafe {
             let (from, to) = (sums.as_ptr().add(rearranged), d_kernel.as_mut_ptr().add(natural));
             if accumulate {
@@ -151,7 +166,7 @@ fn write_weights<S: Simd>(s: S, block: &Block, sums: &mut [f32], d_kernel: &mut 
                 s.transpose(from, stride, to, block.filters);
             }
         }
-    });
+    }
 }
 
 /// One image.
@@ -340,12 +355,14 @@ impl Image<'_> {
             // SAFETY: `to` has 9 · slice floats. Marked windows exist; `places` holds starts of 3×3 patches in the
             // packed map; a corner is at most 3, since `kept` is what the forward pass left.
             unsafe {
-                let mut sums: [[S::V; N]; 9] = std::array::from_fn(|i| {
-                    std::array::from_fn(|v| match fresh {
-                        true => s.splat(0.0),
-                        false => s.load(to.add(i * slice + v * S::LANES)),
-                    })
-                });
+                let mut sums = [[s.splat(0.0); N]; 9];
+                if !fresh {
+                    for (i, sums) in sums.iter_mut().enumerate() {
+                        for (v, sum) in sums.iter_mut().enumerate() {
+                            *sum = s.load(to.add(i * slice + v * S::LANES));
+                        }
+                    }
+                }
                 let mut mask = marks[filter];
                 while mask != 0 {
                     let window = window + mask.trailing_zeros() as usize;

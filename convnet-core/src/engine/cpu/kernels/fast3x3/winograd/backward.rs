@@ -3,7 +3,7 @@
 use super::super::block::{Block, carve, carved};
 use super::product::{Blocked, Outer, product};
 use super::transform::{F, Tile, square};
-use super::{CHUNK, Place, chunk, tiles, transform_input, vectors};
+use super::{CHUNK, Place, apart, chunk, derived, tiles, transform_input, vectors};
 use crate::engine::cpu::kernel::Backward;
 use crate::engine::cpu::simd::{Simd, Vectorized};
 
@@ -20,7 +20,12 @@ fn pieces(block: &Block, m: usize, images: usize) -> [usize; 4] {
     let (rows, columns) = tiles(block, m);
     // Sums that wait for the next chunk must all be kept; those of a single chunk are used up group by group.
     let sums = if images * rows * columns <= CHUNK { GROUP * 2 * 16 } else { block.channels * block.filters };
-    [points * chunk * block.channels, points * chunk * block.filters, points * chunk * 2 * 16, points * sums]
+    [
+        points * apart(chunk * block.channels),
+        points * apart(chunk * block.filters),
+        points * apart(chunk * 2 * 16),
+        points * sums,
+    ]
 }
 
 /// The backward pass; `back` are the transformed transposed weights.
@@ -105,7 +110,7 @@ fn transform_gradient<S: Simd, const M: usize, const N: usize>(
 {
     let Block { channels, filters, bias, .. } = *block;
     let (rows, columns) = block.output();
-    assert!(to.len() >= N * N * place.rows * filters);
+    assert!(to.len() >= N * N * apart(place.rows * filters));
     for filter in (0..filters).step_by(S::LANES) {
         let mut d = [[s.splat(0.0); M]; M];
         let mut sum = s.splat(0.0);
@@ -134,7 +139,7 @@ fn transform_gradient<S: Simd, const M: usize, const N: usize>(
         let at = filter * place.rows + place.tile * S::LANES;
         for i in 0..N * N {
             // SAFETY: point i, this filter's block of `rows` rows, row `tile`: the length was checked.
-            unsafe { s.store(to.as_mut_ptr().add(i * place.rows * filters + at), points[i / N][i % N]) };
+            unsafe { s.store(to.as_mut_ptr().add(i * apart(place.rows * filters) + at), points[i / N][i % N]) };
         }
     }
 }
@@ -163,15 +168,15 @@ fn input_gradient<S: Simd, const M: usize, const N: usize>(
     let (down, across) = tiles(block, M);
     let vectors = vectors::<S>(channels);
     let (panel, rows) = (vectors * S::LANES, chunk.rows);
-    assert_eq!(back.len(), N * N * channels * filters);
+    assert_eq!(back.len(), derived(block, M));
     for channel in (0..channels).step_by(panel) {
         for point in 0..N * N {
             // SAFETY: the pieces of scratch hold N² points of `rows` tiles with all filters, or one panel; `back` has
             // N² points of all filters a panel.
             unsafe {
-                let a = Blocked { at: gradients.as_ptr().add(point * rows * filters), rows };
-                let b = back.as_ptr().add((channel * N * N + point * panel) * filters);
-                let to = products.as_mut_ptr().add(point * rows * panel);
+                let a = Blocked { at: gradients.as_ptr().add(point * apart(rows * filters)), rows };
+                let b = back.as_ptr().add((channel / panel * N * N + point) * apart(filters * panel));
+                let to = products.as_mut_ptr().add(point * apart(rows * panel));
                 product(s, vectors, a, b, filters / S::LANES, to, rows);
             }
         }
@@ -183,7 +188,7 @@ fn input_gradient<S: Simd, const M: usize, const N: usize>(
                 for i in 0..N * N {
                     // SAFETY: point i of this tile in the products.
                     points[i / N][i % N] =
-                        unsafe { s.load(products.as_ptr().add((i * rows + tile) * panel + v * S::LANES)) };
+                        unsafe { s.load(products.as_ptr().add(i * apart(rows * panel) + tile * panel + v * S::LANES)) };
                 }
                 let d = square::<S, <F as Tile<M, N>>::InputBack, N, N>(s, points);
                 for i in 0..N.min(height - row) {
@@ -238,8 +243,8 @@ fn weights_gradient<S: Simd, const M: usize, const N: usize>(
                 // `rows` rows, as has each of the blocks of the gradients'. A group's sums were sliced above.
                 unsafe {
                     let block = channel / S::LANES * rows * S::LANES + channel % S::LANES;
-                    let a = inputs.as_ptr().add(point * rows * channels + block);
-                    let b = gradients.as_ptr().add((point * filters + filter) * rows);
+                    let a = inputs.as_ptr().add(point * apart(rows * channels) + block);
+                    let b = gradients.as_ptr().add(point * apart(rows * filters) + filter * rows);
                     let to = sums.as_mut_ptr().add(point * GROUP * panel);
                     let outer = Outer { a, b, next: rows * S::LANES, count: rows, to, fresh: stage.first };
                     outer.sum::<S, GROUP>(s, vectors);

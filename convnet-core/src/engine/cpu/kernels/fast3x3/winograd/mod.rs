@@ -36,7 +36,14 @@ pub(super) fn best(block: &Block) -> Option<usize> {
 
 /// Floats of transformed weights, in one direction.
 pub(super) fn derived(block: &Block, m: usize) -> usize {
-    (m + 2) * (m + 2) * block.channels * block.filters
+    // A line more a point and panel, see `apart`; a panel has at least 16 columns.
+    (m + 2) * (m + 2) * (block.channels * block.filters + block.channels.max(block.filters))
+}
+
+/// Floats from one point to the next of `len` floats a point: one cache line more, for else the points of a tile, a
+/// multiple of some large power of two apart, would all fall into the same few sets of the first cache.
+const fn apart(len: usize) -> usize {
+    len + 16
 }
 
 /// Tiles of one image: rows and columns.
@@ -63,7 +70,7 @@ pub(super) fn scratch(block: &Block, m: usize, images: usize) -> usize {
 
 fn pieces(block: &Block, m: usize, images: usize) -> [usize; 2] {
     let (points, chunk) = ((m + 2) * (m + 2), chunk(block, m, images));
-    [points * chunk * block.channels, points * chunk * 2 * 16]
+    [points * apart(chunk * block.channels), points * apart(chunk * 2 * 16)]
 }
 
 /// Transforms weights (3, 3, channels, filters) to (panels, points, channels, filters of the panel).
@@ -86,15 +93,16 @@ fn transform_weights<S: Simd, const M: usize, const N: usize>(
 ) where
     F: Tile<M, N>,
 {
-    assert!(weights.len() >= 9 * rows * columns && derived.len() == N * N * rows * columns);
+    assert!(weights.len() >= 9 * rows * columns && derived.len() >= N * N * (rows * columns + columns));
     let panel = vectors::<S>(columns) * S::LANES;
+    let apart = apart(rows * panel);
     for row in 0..rows {
         for column in (0..columns).step_by(S::LANES) {
             // SAFETY: the lengths were checked; a vector of columns of one row and tap, or point.
             unsafe {
                 let from = weights.as_ptr().add(row * columns + column);
-                let to = derived.as_mut_ptr().add((column / panel * N * N * rows + row) * panel + column % panel);
-                transform_taps::<S, M, N>(s, from, rows * columns, to, rows * panel);
+                let to = derived.as_mut_ptr().add(column / panel * N * N * apart + row * panel + column % panel);
+                transform_taps::<S, M, N>(s, from, rows * columns, to, apart);
             }
         }
     }
@@ -148,6 +156,7 @@ fn transform_transposed<S: Simd, const M: usize, const N: usize>(
     let Block { channels, filters, .. } = *block;
     assert!(weights.len() >= 9 * channels * filters && derived.len() == self::derived(block, M));
     let panel = vectors::<S>(channels) * S::LANES;
+    let apart = apart(filters * panel);
     let mut taps = [[0.0; 256]; 9];
     for channel in (0..channels).step_by(S::LANES) {
         for filter in (0..filters).step_by(S::LANES) {
@@ -160,8 +169,8 @@ fn transform_transposed<S: Simd, const M: usize, const N: usize>(
                 }
                 for f in 0..S::LANES {
                     let from = taps.as_ptr().cast::<f32>().add(f * S::LANES);
-                    let at = (channel / panel * N * N * filters + filter + f) * panel + channel % panel;
-                    transform_taps::<S, M, N>(s, from, 256, derived.as_mut_ptr().add(at), filters * panel);
+                    let at = channel / panel * N * N * apart + (filter + f) * panel + channel % panel;
+                    transform_taps::<S, M, N>(s, from, 256, derived.as_mut_ptr().add(at), apart);
                 }
             }
         }
@@ -224,9 +233,9 @@ where
                 // SAFETY: the pieces of scratch hold N² points of `rows` ≤ `chunk` tiles with all channels, or one
                 // panel; `derived` has N² points of all channels a panel.
                 unsafe {
-                    let a = Blocked { at: inputs.as_ptr().add(point * rows * channels), rows };
-                    let b = derived.as_ptr().add((filter * N * N + point * panel) * channels);
-                    let to = products.as_mut_ptr().add(point * rows * panel);
+                    let a = Blocked { at: inputs.as_ptr().add(point * apart(rows * channels)), rows };
+                    let b = derived.as_ptr().add((filter / panel * N * N + point) * apart(channels * panel));
+                    let to = products.as_mut_ptr().add(point * apart(rows * panel));
                     product(s, vectors, a, b, channels / S::LANES, to, rows);
                 }
             }
@@ -236,7 +245,7 @@ where
                 for v in 0..vectors {
                     let out = Out { filter: filter + v * S::LANES, ..out };
                     let from = &products[tile * panel + v * S::LANES..];
-                    transform_output::<S, M, N>(s, block, from, rows * panel, out, pass);
+                    transform_output::<S, M, N>(s, block, from, apart(rows * panel), out, pass);
                 }
             }
         }
@@ -265,7 +274,7 @@ fn transform_input<S: Simd, const M: usize, const N: usize>(
     F: Tile<M, N>,
 {
     let Block { height, width, channels, .. } = *block;
-    assert!(map.len() == block.input_len() && to.len() >= N * N * place.rows * channels);
+    assert!(map.len() == block.input_len() && to.len() >= N * N * apart(place.rows * channels));
     let inside = row + N <= height && column + N <= width;
     for channel in (0..channels).step_by(S::LANES) {
         let mut x = [[s.splat(0.0); N]; N];
@@ -282,7 +291,7 @@ fn transform_input<S: Simd, const M: usize, const N: usize>(
         let at = channel * place.rows + place.tile * S::LANES;
         for i in 0..N * N {
             // SAFETY: point i, this channel's block of `rows` rows, row `tile`: the length was checked.
-            unsafe { s.store(to.as_mut_ptr().add(i * place.rows * channels + at), points[i / N][i % N]) };
+            unsafe { s.store(to.as_mut_ptr().add(i * apart(place.rows * channels) + at), points[i / N][i % N]) };
         }
     }
 }
