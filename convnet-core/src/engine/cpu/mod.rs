@@ -2,4 +2,5 @@
 
 pub mod kernel;
 pub mod kernels;
+pub mod select;
 pub mod simd;

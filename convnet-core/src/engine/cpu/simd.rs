@@ -4,6 +4,7 @@
 //! enters a function compiled for the level. A value of a level's type is the proof that the machine has it: it can
 //! only be made by detection, so the methods are safe to call. Which level runs is decided once, by [`Level::detect`].
 
+use super::select::Select;
 use std::sync::OnceLock;
 
 /// What the machine can do, best last.
@@ -76,7 +77,7 @@ pub fn vectorize<W: Vectorized>(level: Level, work: W) -> W::Output {
 }
 
 /// The operations of a level. Pointers instead of slices where a kernel's inner loop would check bounds.
-pub trait Simd: Copy + Send + Sync + 'static {
+pub trait Simd: Select<<Self as Simd>::V> + Send + Sync + 'static {
     /// A vector of [`Simd::LANES`] floats.
     type V: Copy;
     /// Floats in a vector.

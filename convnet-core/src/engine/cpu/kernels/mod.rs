@@ -2,13 +2,15 @@
 //!
 //! The general path: one kernel for each layer, at every level, for every setting that a listing can express. All of
 //! convolution and dense layers is the matrix product of [`gemm`] over offset tables; [`max_pooling2d`] and [`activate`]
-//! are passes over vectors. [`select`] makes the kernel of a layer.
+//! are passes over vectors. [`select`] makes the kernel of a layer. [`fast3x3`] has fused kernels for the blocks that most
+//! convnets are made of; [`choose`] takes them where they fit.
 
 pub mod activate;
 pub mod conv2d;
 mod conv2d_input;
 pub mod dense;
 mod exp;
+pub mod fast3x3;
 pub mod gemm;
 pub mod gemm_pack;
 mod gemm_tile;

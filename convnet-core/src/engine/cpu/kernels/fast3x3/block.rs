@@ -1,0 +1,124 @@
+//! The shape of a fused block, convolution + relu (+ pooling), and the scratch memory that its kernels carve up.
+
+use crate::engine::cpu::kernel::{Backward, Forward};
+use crate::engine::cpu::simd::Simd;
+
+/// A 3×3 convolution with stride 1, without padding, with relu, and perhaps a 2×2 pooling with stride 2 behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Block {
+    /// Rows of the input.
+    pub height: usize,
+    /// Columns of the input.
+    pub width: usize,
+    /// Channels of the input.
+    pub channels: usize,
+    /// Channels of the output.
+    pub filters: usize,
+    /// Whether the weights end in one bias a filter.
+    pub bias: bool,
+    /// Whether the pooling follows.
+    pub pooled: bool,
+}
+
+impl Block {
+    /// Rows and columns of the convolution that anybody reads: a pooling never sees an odd last one.
+    pub fn convolved(&self) -> (usize, usize) {
+        let (rows, columns) = (self.height - 2, self.width - 2);
+        if self.pooled { (rows & !1, columns & !1) } else { (rows, columns) }
+    }
+
+    /// Rows and columns of the output.
+    pub fn output(&self) -> (usize, usize) {
+        let (rows, columns) = self.convolved();
+        if self.pooled { (rows / 2, columns / 2) } else { (rows, columns) }
+    }
+
+    /// Floats of one input image.
+    pub fn input_len(&self) -> usize {
+        self.height * self.width * self.channels
+    }
+
+    /// Floats of one output image.
+    pub fn output_len(&self) -> usize {
+        let (rows, columns) = self.output();
+        rows * columns * self.filters
+    }
+
+    /// Parameters: the kernel (3, 3, channels, filters), then the bias.
+    pub fn weights_len(&self) -> usize {
+        9 * self.channels * self.filters + if self.bias { self.filters } else { 0 }
+    }
+
+    /// Bytes an image that the forward pass keeps: where each maximum was.
+    pub fn kept(&self) -> usize {
+        if self.pooled { self.output_len() } else { 0 }
+    }
+
+    /// Checks once, at the door, the lengths that all pointer arithmetic inside relies on.
+    pub fn check_forward(&self, pass: &Forward<'_>) {
+        assert_eq!(pass.input.len(), pass.images * self.input_len(), "input");
+        assert_eq!(pass.output.len(), pass.images * self.output_len(), "output");
+        assert_eq!(pass.weights.len(), self.weights_len(), "weights");
+        assert!(!pass.training || pass.kept.len() == pass.images * self.kept(), "kept");
+    }
+
+    /// As [`Block::check_forward`].
+    pub fn check_backward(&self, pass: &Backward<'_>) {
+        assert_eq!(pass.input.len(), pass.images * self.input_len(), "input");
+        assert_eq!(pass.output.len(), pass.images * self.output_len(), "output");
+        assert_eq!(pass.d_output.len(), pass.images * self.output_len(), "gradient of the output");
+        assert_eq!(pass.weights.len(), self.weights_len(), "weights");
+        assert_eq!(pass.d_weights.len(), self.weights_len(), "gradient of the weights");
+        assert_eq!(pass.kept.len(), pass.images * self.kept(), "kept");
+        let d_input = pass.d_input.as_ref().map_or(pass.input.len(), |d_input| d_input.len());
+        assert_eq!(d_input, pass.input.len(), "gradient of the input");
+    }
+}
+
+/// Floats in a cache line, and in the widest vector.
+const LINE: usize = 16;
+
+/// Floats of scratch that hold pieces of these lengths, as [`carve`] hands them out.
+pub(super) fn carved(lens: &[usize]) -> usize {
+    LINE + lens.iter().map(|len| len.next_multiple_of(LINE)).sum::<usize>()
+}
+
+/// Takes `len` floats off the front of `rest`, starting at a cache line: a vector that straddles two lines costs two
+/// accesses.
+pub(super) fn carve<'a>(rest: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
+    let taken = std::mem::take(rest);
+    let skip = taken.as_ptr().align_offset(4 * LINE).min(LINE);
+    let (piece, left) = taken[skip..].split_at_mut(len);
+    *rest = left;
+    piece
+}
+
+/// The relu of the largest of a window's four values, and which it was (as `names` names them), the first where
+/// several are equal. A NaN in the first place stays; NaNs elsewhere lose.
+#[inline(always)]
+pub(super) fn maximum<S: Simd>(s: S, values: [S::V; 4], names: [f32; 4]) -> (S::V, S::V) {
+    let (mut best, mut name) = (values[0], s.splat(names[0]));
+    for i in 1..4 {
+        let larger = s.greater(values[i], best);
+        best = s.select(larger, values[i], best);
+        name = s.select(larger, s.splat(names[i]), name);
+    }
+    (s.max(s.splat(0.0), best), name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_aligned_disjoint_and_fit() {
+        for shift in 0..20 {
+            let mut memory = vec![0.0; shift + carved(&[5, 16, 33])];
+            let mut rest = &mut memory[shift..];
+            for len in [5, 16, 33] {
+                let piece = carve(&mut rest, len);
+                assert_eq!((piece.len(), piece.as_ptr() as usize % 64), (len, 0));
+            }
+        }
+    }
+}

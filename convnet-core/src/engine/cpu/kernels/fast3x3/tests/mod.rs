@@ -1,0 +1,286 @@
+//! Every variant at every level against plain loops; and what the family promises besides.
+
+mod reference;
+
+use super::block::Block;
+use super::same::Same;
+use super::thin::Thin;
+use super::wide::Wide;
+use super::*;
+use crate::engine::cpu::kernel::{Backward, Forward};
+use crate::layers::{conv2d, max_pooling2d};
+use reference::{Expected, Random, assert_close};
+
+/// A kernel with its block, and data for it.
+struct Case {
+    name: String,
+    kernel: Box<dyn Kernel>,
+    block: Block,
+    border: bool,
+    images: usize,
+    input: Vec<f32>,
+    weights: Vec<f32>,
+    d_output: Vec<f32>,
+}
+
+/// What a kernel computed.
+#[derive(Clone, PartialEq, Debug)]
+struct Found {
+    output: Vec<f32>,
+    d_input: Option<Vec<f32>>,
+    d_weights: Vec<f32>,
+}
+
+impl Case {
+    fn new(
+        name: &str,
+        kernel: Box<dyn Kernel>,
+        block: Block,
+        border: bool,
+        images: usize,
+        random: &mut Random,
+    ) -> Self {
+        let edge = if border { 2 } else { 0 };
+        let image = (block.height - edge) * (block.width - edge) * block.channels;
+        let scale = (6.0 / (9 * (block.channels + block.filters)) as f32).sqrt();
+        Case {
+            name: format!("{name} {block:?} border {border} images {images}"),
+            kernel,
+            block,
+            border,
+            images,
+            input: random.positives(images * image),
+            weights: random.values(block.weights_len(), scale),
+            d_output: random.values(images * block.output_len(), 1.0),
+        }
+    }
+
+    fn expected(&self) -> Expected {
+        reference::run(&self.block, self.border, &self.input, &self.weights, &self.d_output)
+    }
+
+    /// Runs both passes with all memory that the kernel must not rely on full of NaN.
+    fn run(&self, accumulate: Option<&[f32]>) -> Found {
+        let Case { kernel, images, input, weights, .. } = self;
+        let mut derived = vec![f32::NAN; kernel.derived()];
+        kernel.prepare(weights, &mut derived);
+        let mut scratch = vec![f32::NAN; kernel.scratch(*images)];
+        let mut output = vec![f32::NAN; images * self.block.output_len()];
+        let mut kept = vec![u8::MAX; images * kernel.kept()];
+        for training in [false, true] {
+            output.fill(f32::NAN);
+            scratch.fill(f32::NAN);
+            let none = &mut [][..];
+            kernel.forward(Forward {
+                images: *images,
+                training,
+                weights,
+                derived: &derived,
+                input,
+                output: &mut output,
+                kept: if training { &mut kept } else { none },
+                scratch: &mut scratch,
+            });
+        }
+        scratch.fill(f32::NAN);
+        let mut d_input = (self.block.channels >= 16).then(|| vec![f32::NAN; input.len()]);
+        let mut d_weights = accumulate.map_or_else(|| vec![f32::NAN; weights.len()], <[f32]>::to_vec);
+        kernel.backward(Backward {
+            images: *images,
+            weights,
+            derived: &derived,
+            input,
+            output: &output,
+            kept: &kept,
+            d_output: &mut self.d_output.clone(),
+            d_input: d_input.as_deref_mut(),
+            d_weights: &mut d_weights,
+            accumulate: accumulate.is_some(),
+            scratch: &mut scratch,
+        });
+        Found { output, d_input, d_weights }
+    }
+
+    /// Runs and compares, with the gradient overwritten and added to.
+    fn check(&self) {
+        let expected = self.expected();
+        let found = self.run(None);
+        assert_close(&format!("output of {}", self.name), &found.output, &expected.output);
+        assert_close(&format!("weights' gradient of {}", self.name), &found.d_weights, &expected.d_weights);
+        if let Some(d_input) = &found.d_input {
+            assert_close(&format!("input's gradient of {}", self.name), d_input, &expected.d_input);
+        }
+        let start = Random(7).values(self.weights.len(), 1.0);
+        let sums: Vec<f64> = expected.d_weights.iter().zip(&start).map(|(a, b)| a + f64::from(*b)).collect();
+        let added = self.run(Some(&start)).d_weights;
+        assert_close(&format!("accumulated gradient of {}", self.name), &added, &sums);
+    }
+}
+
+/// Every kernel that covers the block, at every level.
+fn kernels(block: Block) -> Vec<(String, Box<dyn Kernel>)> {
+    let mut kernels: Vec<(String, Box<dyn Kernel>)> = Vec::new();
+    for level in Level::available() {
+        if Thin::covers(&block) {
+            kernels.push((format!("thin {level:?}"), Box::new(Thin { block, level })));
+        }
+        if Wide::covers(&block) {
+            let tiles: &[_] = if block.pooled { &[None, Some(2), Some(4)] } else { &[None, Some(2), Some(3), Some(4)] };
+            for &tile in tiles {
+                kernels.push((format!("wide {tile:?} {level:?}"), Box::new(Wide::with_tile(block, tile, level))));
+            }
+        }
+    }
+    kernels
+}
+
+/// Blocks of all kinds: odd, even, not square; all multiples of 16 that take different paths; with and without bias.
+fn blocks() -> Vec<(Block, usize)> {
+    let maps = [(4, 4), (5, 5), (7, 4), (9, 12), (13, 13), (6, 20), (11, 8)];
+    let widths =
+        [(1, 16), (1, 32), (1, 48), (2, 32), (3, 64), (4, 16), (16, 16), (32, 16), (48, 32), (64, 48), (16, 80)];
+    let mut blocks = Vec::new();
+    for (i, (height, width)) in maps.into_iter().enumerate() {
+        for (j, (channels, filters)) in widths.into_iter().enumerate() {
+            // A third of the combinations: each map and each pair of widths comes with several of the others.
+            if (i + j) % 3 == 0 {
+                for pooled in [false, true] {
+                    let block = Block { height, width, channels, filters, bias: (i + j) % 2 == 0, pooled };
+                    blocks.push((block, 1 + (i + 2 * j) % 5));
+                }
+            }
+        }
+    }
+    blocks
+}
+
+#[test]
+fn every_variant_at_every_level_computes_the_block() {
+    let mut random = Random(1);
+    for (block, images) in blocks() {
+        for (name, kernel) in kernels(block) {
+            Case::new(&name, kernel, block, false, images, &mut random).check();
+        }
+    }
+}
+
+#[test]
+fn same_padding_adds_a_border() {
+    let mut random = Random(2);
+    for (channels, filters) in [(3, 32), (16, 32)] {
+        for pooled in [false, true] {
+            let block = Block { height: 9, width: 12, channels, filters, bias: true, pooled };
+            for (name, inner) in kernels(block) {
+                let kernel = Box::new(Same { block, inner });
+                Case::new(&name, kernel, block, true, 3, &mut random).check();
+            }
+        }
+    }
+}
+
+#[test]
+fn an_image_does_not_depend_on_its_neighbours() {
+    let mut random = Random(3);
+    for (channels, pooled) in [(1, true), (3, false), (32, true), (32, false)] {
+        let block = Block { height: 11, width: 10, channels, filters: 32, bias: true, pooled };
+        for (name, kernel) in kernels(block) {
+            let mut case = Case::new(&name, kernel, block, false, 5, &mut random);
+            let all = case.run(None);
+            let (input, output) = (block.input_len(), block.output_len());
+            case.images = 1;
+            case.input = case.input[3 * input..4 * input].to_vec();
+            case.d_output = case.d_output[3 * output..4 * output].to_vec();
+            let alone = case.run(None);
+            assert_eq!(alone.output, all.output[3 * output..4 * output], "{}", case.name);
+            if let (Some(alone), Some(all)) = (alone.d_input, all.d_input) {
+                assert_eq!(alone, all[3 * input..4 * input], "{}", case.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_first_of_equal_maxima_takes_the_gradient() {
+    // Flat stripes and dyadic weights: windows full of exact ties. Only Winograd may break them otherwise.
+    let mut random = Random(4);
+    for channels in [1, 16] {
+        let block = Block { height: 10, width: 12, channels, filters: 32, bias: true, pooled: true };
+        for (name, kernel) in kernels(block).into_iter().filter(|(name, _)| !name.contains("Some")) {
+            let mut case = Case::new(&name, kernel, block, false, 2, &mut random);
+            for (i, x) in case.input.iter_mut().enumerate() {
+                *x = if i / (4 * 12 * channels) % 2 == 0 { 0.5 } else { 0.0 };
+            }
+            for weight in &mut case.weights {
+                *weight = (*weight * 40.0).round() / 8.0;
+            }
+            case.check();
+        }
+    }
+}
+
+#[test]
+fn a_diverged_network_shows() {
+    // NaN weights give NaN outputs, and no kernel does anything undefined on the way back.
+    let mut random = Random(5);
+    for (channels, pooled) in [(1, true), (1, false), (16, true), (16, false)] {
+        let block = Block { height: 8, width: 8, channels, filters: 16, bias: true, pooled };
+        for (name, kernel) in kernels(block) {
+            let mut case = Case::new(&name, kernel, block, false, 2, &mut random);
+            case.weights.fill(f32::NAN);
+            assert!(case.run(None).output.iter().all(|y| y.is_nan()), "{}", case.name);
+        }
+    }
+}
+
+fn convolution(filters: usize, padding: Padding) -> Op {
+    let axis = Axis { window: 3, stride: 1, dilation: 1, padding };
+    let activation = Activation::Relu;
+    Op::Conv2D(conv2d::Spec { filters, vertical: axis, horizontal: axis, activation, use_bias: true })
+}
+
+fn pooling(window: usize) -> Op {
+    let axis = Axis { window, stride: window, dilation: 1, padding: Padding::Valid };
+    Op::MaxPooling2D(max_pooling2d::Spec { vertical: axis, horizontal: axis })
+}
+
+#[test]
+fn select_takes_what_it_covers_and_nothing_else() {
+    let covered = |input: Shape, ops: &[Op], first: bool| {
+        let mut shape = input;
+        let mut layers = Vec::new();
+        for op in ops {
+            let output = match op {
+                Op::Conv2D(spec) => Shape::map(
+                    spec.vertical.output(shape.height()).unwrap(),
+                    spec.horizontal.output(shape.width()).unwrap(),
+                    spec.filters,
+                ),
+                Op::MaxPooling2D(spec) => Shape::map(
+                    spec.vertical.output(shape.height()).unwrap(),
+                    spec.horizontal.output(shape.width()).unwrap(),
+                    shape.channels(),
+                ),
+                _ => shape,
+            };
+            layers.push((*op, shape, output));
+            shape = output;
+        }
+        select(&layers, first, false, Level::Portable).map(|(kernel, layers)| (layers, kernel.kept()))
+    };
+    let (valid, same) = (Padding::Valid, Padding::Same);
+    let digits = Shape::map(28, 28, 1);
+    assert_eq!(covered(digits, &[convolution(32, valid), pooling(2)], true), Some((2, 13 * 13 * 32)));
+    assert_eq!(covered(digits, &[convolution(32, valid), pooling(2)], false), None);
+    assert_eq!(covered(digits, &[convolution(20, valid), pooling(2)], true), None);
+    assert_eq!(covered(digits, &[convolution(32, valid), pooling(3)], true), Some((1, 0)));
+    assert_eq!(covered(digits, &[pooling(2)], true), None);
+    let map = Shape::map(5, 5, 64);
+    assert_eq!(covered(map, &[convolution(64, valid), Op::Flatten], false), Some((1, 0)));
+    assert_eq!(covered(map, &[convolution(64, same), pooling(2)], false), Some((2, 2 * 2 * 64)));
+    assert_eq!(covered(Shape::map(3, 3, 64), &[convolution(64, valid)], false), Some((1, 0)));
+    let mut strided = convolution(64, valid);
+    if let Op::Conv2D(spec) = &mut strided {
+        spec.vertical.stride = 2;
+    }
+    assert_eq!(covered(map, &[strided], false), None);
+}

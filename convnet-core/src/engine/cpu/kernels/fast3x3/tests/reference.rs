@@ -1,0 +1,96 @@
+//! The block in plain loops over f64, and data to run it on.
+
+use super::super::block::Block;
+
+/// Numbers that repeat with the seed (a linear congruential generator, high bits).
+pub struct Random(pub u64);
+
+impl Random {
+    /// From −1 to 1.
+    pub fn value(&mut self) -> f32 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    }
+
+    pub fn values(&mut self, len: usize, scale: f32) -> Vec<f32> {
+        (0..len).map(|_| self.value() * scale).collect()
+    }
+
+    /// As they leave a relu: about half zeros.
+    pub fn positives(&mut self, len: usize) -> Vec<f32> {
+        (0..len).map(|_| self.value().max(0.0)).collect()
+    }
+}
+
+/// What a block's passes compute.
+pub struct Expected {
+    pub output: Vec<f64>,
+    pub d_input: Vec<f64>,
+    pub d_weights: Vec<f64>,
+}
+
+/// Everything, for images without border (`border`: one zero around each).
+pub fn run(block: &Block, border: bool, input: &[f32], weights: &[f32], d_output: &[f32]) -> Expected {
+    let Block { height, width, channels, filters, bias, pooled } = *block;
+    let edge = usize::from(border);
+    let (rows, columns) = (height - 2, width - 2);
+    let image = (height - 2 * edge) * (width - 2 * edge) * channels;
+    let images = input.len() / image;
+    // Where an element of the bordered map lies in the input.
+    let place = |n: usize, y: usize, x: usize, c: usize| {
+        let inside = y >= edge && x >= edge && y < height - edge && x < width - edge;
+        inside.then(|| n * image + ((y - edge) * (width - 2 * edge) + x - edge) * channels + c)
+    };
+    let mut expected =
+        Expected { output: Vec::new(), d_input: vec![0.0; input.len()], d_weights: vec![0.0; weights.len()] };
+    let taps = || (0..9 * channels).map(|i| (i / channels / 3, i / channels % 3, i % channels));
+    for n in 0..images {
+        let value = |y: usize, x: usize, f: usize| {
+            let mut sum = if bias { f64::from(weights[9 * channels * filters + f]) } else { 0.0 };
+            for (i, (u, v, c)) in taps().enumerate() {
+                let x = place(n, y + u, x + v, c).map_or(0.0, |at| input[at]);
+                sum += f64::from(x) * f64::from(weights[i * filters + f]);
+            }
+            sum.max(0.0)
+        };
+        let step = if pooled { 2 } else { 1 };
+        for y in 0..rows / step {
+            for x in 0..columns / step {
+                for f in 0..filters {
+                    let (mut best, mut at) = (value(y * step, x * step, f), (y * step, x * step));
+                    for (i, j) in [(0, 1), (1, 0), (1, 1)].into_iter().filter(|_| pooled) {
+                        let other = value(2 * y + i, 2 * x + j, f);
+                        if other > best {
+                            (best, at) = (other, (2 * y + i, 2 * x + j));
+                        }
+                    }
+                    let d = f64::from(d_output[expected.output.len()]);
+                    expected.output.push(best);
+                    if best <= 0.0 {
+                        continue;
+                    }
+                    for (i, (u, v, c)) in taps().enumerate() {
+                        if let Some(from) = place(n, at.0 + u, at.1 + v, c) {
+                            expected.d_input[from] += d * f64::from(weights[i * filters + f]);
+                            expected.d_weights[i * filters + f] += d * f64::from(input[from]);
+                        }
+                    }
+                    if bias {
+                        expected.d_weights[9 * channels * filters + f] += d;
+                    }
+                }
+            }
+        }
+    }
+    expected
+}
+
+/// Asserts that no element differs by more than 10⁻⁵ of the largest.
+pub fn assert_close(what: &str, found: &[f32], expected: &[f64]) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let largest = expected.iter().fold(1e-3, |a: f64, b| a.max(b.abs()));
+    for (i, (&found, &expected)) in found.iter().zip(expected).enumerate() {
+        let error = (f64::from(found) - expected).abs();
+        assert!(error <= 1e-5 * largest, "{what} [{i}]: {found} for {expected}, largest {largest}");
+    }
+}

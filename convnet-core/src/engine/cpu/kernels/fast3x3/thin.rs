@@ -1,0 +1,383 @@
+//! Few input channels (one to four): the first layer of a network.
+//!
+//! Why it is as it is. With one input channel a filter has nine weights: those of two vectors of filters stay in 18
+//! registers, and every window of the pooling reads 16 pixels for 72 multiply-adds. Bias, relu, pooling and the
+//! position of the maximum are computed in registers. The gradient of the weights needs, for each filter, the 3×3
+//! pixels around its maximum: a lane permute picks them out of the window's 4×4, so that it costs nine multiply-adds a
+//! window instead of 36. Several channels go through the same code one after the other.
+//!
+//! A window whose pixels are all zero (most of a digit's image) is answered by the bias alone. That is exact for
+//! finite weights; infinite or NaN weights do not show in such windows, but do in every other.
+//!
+//! Tried: Winograd would save a fifth of the multiply-adds of a window, and adds as many shuffles of registers.
+
+use super::block::{Block, carve, carved, maximum};
+use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
+use crate::engine::cpu::simd::{Level, Simd, Vectorized, vectorize};
+
+/// Where the four positions of a pooling window lie in a pair of rows, as `Select::pick` counts: what `kept` holds.
+const CORNERS: [f32; 4] = [0.0, 1.0, 8.0, 9.0];
+
+/// The kernel: the gradient of the input is not computed.
+pub(super) struct Thin {
+    pub block: Block,
+    pub level: Level,
+}
+
+impl Thin {
+    /// Whether this family covers the block: the map must hold one 2×2 window.
+    pub fn covers(block: &Block) -> bool {
+        let (rows, columns) = block.convolved();
+        (1..=4).contains(&block.channels) && block.filters.is_multiple_of(16) && rows >= 2 && columns >= 2
+    }
+}
+
+impl Kernel for Thin {
+    fn scratch(&self, _images: usize) -> usize {
+        carved(&[self.block.height * self.block.width])
+    }
+
+    fn kept(&self) -> usize {
+        self.block.kept()
+    }
+
+    fn forward(&self, pass: Forward<'_>) {
+        self.block.check_forward(&pass);
+        vectorize(self.level, RunForward { block: self.block, pass });
+    }
+
+    fn backward(&self, pass: Backward<'_>) {
+        self.block.check_backward(&pass);
+        assert!(pass.d_input.is_none(), "a first layer has no gradient of the input");
+        vectorize(self.level, RunBackward { block: self.block, pass });
+    }
+}
+
+struct RunForward<'a> {
+    block: Block,
+    pass: Forward<'a>,
+}
+
+impl Vectorized for RunForward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, s: S) {
+        let mut filter = 0;
+        while filter < self.block.filters {
+            let two = filter + 2 * S::LANES <= self.block.filters;
+            match (two, self.block.channels) {
+                (true, 1) => self.filters::<S, 2, true>(s, filter),
+                (true, _) => self.filters::<S, 2, false>(s, filter),
+                (false, 1) => self.filters::<S, 1, true>(s, filter),
+                (false, _) => self.filters::<S, 1, false>(s, filter),
+            }
+            filter += if two { 2 } else { 1 } * S::LANES;
+        }
+    }
+}
+
+impl RunForward<'_> {
+    /// All windows of all images for `N` vectors of filters. `ONE` channel: the weights stay in registers.
+    #[inline(always)]
+    fn filters<S: Simd, const N: usize, const ONE: bool>(&mut self, s: S, filter: usize) {
+        let Block { height, width, channels, filters, bias, pooled, .. } = self.block;
+        let (rows, columns) = self.block.convolved();
+        let weights = self.pass.weights;
+        // SAFETY (for all pointers here): `check_forward` has checked all lengths. A window's top left pixel is at
+        // most at row `rows − 2 ≤ height − 4`, so its 4×4 pixels lie in the image; `filter + N · LANES ≤ filters`.
+        let bias: [S::V; N] = std::array::from_fn(|v| match bias {
+            true => unsafe { s.load(weights.as_ptr().add(9 * channels * filters + filter + v * S::LANES)) },
+            false => s.splat(0.0),
+        });
+        let kernel = unsafe { weights.as_ptr().add(filter) };
+        let first = unsafe { load_taps::<S, N>(s, kernel, channels * filters) };
+        for image in 0..self.pass.images {
+            let x = self.pass.input[image * height * width * channels..].as_ptr();
+            for i in 0..rows.div_ceil(2) {
+                // Where there is no pooling, the last window of an odd map overlaps the one before it.
+                let row = (2 * i).min(rows - 2);
+                let mut left = if ONE { unsafe { two_columns(x.add(row * width), width) } } else { 1 };
+                for j in 0..columns.div_ceil(2) {
+                    let column = (2 * j).min(columns - 2);
+                    let corner = unsafe { x.add((row * width + column) * channels) };
+                    let right = if ONE { unsafe { two_columns(corner.add(2), width) } } else { 1 };
+                    if column != 2 * j {
+                        left = 1;
+                    }
+                    let mut sums = [bias; 4];
+                    if left | right != 0 {
+                        for channel in 0..if ONE { 1 } else { channels } {
+                            unsafe {
+                                let taps = match ONE {
+                                    true => first,
+                                    false => load_taps::<S, N>(s, kernel.add(channel * filters), channels * filters),
+                                };
+                                window(s, corner.add(channel), width * channels, channels, &taps, &mut sums);
+                            }
+                        }
+                    }
+                    left = right;
+                    if pooled {
+                        let at = ((image * (rows / 2) + i) * (columns / 2) + j) * filters + filter;
+                        unsafe { self.store_maximum(s, sums, at) };
+                    } else {
+                        let at = ((image * rows + row) * columns + column) * filters + filter;
+                        unsafe { self.store_all(s, sums, at, columns * filters) };
+                    }
+                }
+            }
+        }
+    }
+
+    /// Relu, the maximum of four and where it was.
+    ///
+    /// # Safety
+    /// `N · LANES` filters lie at `at` in the output.
+    #[inline(always)]
+    unsafe fn store_maximum<S: Simd, const N: usize>(&mut self, s: S, sums: [[S::V; N]; 4], at: usize) {
+        for v in 0..N {
+            let (best, corner) = maximum(s, std::array::from_fn(|i| sums[i][v]), CORNERS);
+            // SAFETY: the caller vouches for the place in the output; `kept` is as long, in training.
+            unsafe {
+                s.store(self.pass.output.as_mut_ptr().add(at + v * S::LANES), best);
+                if self.pass.training {
+                    s.store_bytes(self.pass.kept.as_mut_ptr().add(at + v * S::LANES), corner);
+                }
+            }
+        }
+    }
+
+    /// Relu of four outputs.
+    ///
+    /// # Safety
+    /// `N · LANES` filters lie at `at` in the output, in the next column, and the same in the row below.
+    #[inline(always)]
+    unsafe fn store_all<S: Simd, const N: usize>(&mut self, s: S, sums: [[S::V; N]; 4], at: usize, row: usize) {
+        for (i, sums) in sums.into_iter().enumerate() {
+            for (v, sum) in sums.into_iter().enumerate() {
+                let at = at + i / 2 * row + i % 2 * self.block.filters + v * S::LANES;
+                // SAFETY: the caller vouches for the four places in the output.
+                unsafe { s.store(self.pass.output.as_mut_ptr().add(at), s.max(s.splat(0.0), sum)) };
+            }
+        }
+    }
+}
+
+/// The nine taps of one channel, `stride` apart.
+///
+/// # Safety
+/// `N` vectors are readable at each.
+#[inline(always)]
+unsafe fn load_taps<S: Simd, const N: usize>(s: S, from: *const f32, stride: usize) -> [[S::V; N]; 9] {
+    let mut taps = [[s.splat(0.0); N]; 9];
+    for (tap, vectors) in taps.iter_mut().enumerate() {
+        for (v, vector) in vectors.iter_mut().enumerate() {
+            // SAFETY: the caller vouches for the floats.
+            *vector = unsafe { s.load(from.add(tap * stride + v * S::LANES)) };
+        }
+    }
+    taps
+}
+
+/// The bits of 4×2 pixels, or'ed: zero if all are zero.
+///
+/// # Safety
+/// Two floats are readable at `x` and in the three rows below.
+#[inline(always)]
+unsafe fn two_columns(x: *const f32, width: usize) -> u64 {
+    // SAFETY: the caller vouches for the floats.
+    unsafe {
+        let row = |i: usize| x.add(i * width).cast::<u64>().read_unaligned();
+        row(0) | row(1) | row(2) | row(3)
+    }
+}
+
+/// Adds the 2×2 convolution outputs of one 4×4 patch of one channel.
+///
+/// # Safety
+/// The patch is readable: four rows `row` apart, of four pixels `pixel` apart.
+#[inline(always)]
+unsafe fn window<S: Simd, const N: usize>(
+    s: S,
+    patch: *const f32,
+    row: usize,
+    pixel: usize,
+    taps: &[[S::V; N]; 9],
+    sums: &mut [[S::V; N]; 4],
+) {
+    for y in 0..4 {
+        for x in 0..4 {
+            // SAFETY: the caller vouches for the patch.
+            let value = s.splat(unsafe { *patch.add(y * row + x * pixel) });
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let (top, left) = (i / 2, i % 2);
+                if (top..top + 3).contains(&y) && (left..left + 3).contains(&x) {
+                    for v in 0..N {
+                        sums[v] = s.mul_add(value, taps[(y - top) * 3 + x - left][v], sums[v]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct RunBackward<'a> {
+    block: Block,
+    pass: Backward<'a>,
+}
+
+impl Vectorized for RunBackward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, s: S) {
+        let mut scratch = std::mem::take(&mut self.pass.scratch);
+        let plane = carve(&mut scratch, self.block.height * self.block.width);
+        // 18 sums and what they are made of fit into 32 registers, nine into 16.
+        let wide = S::REGISTERS >= 32;
+        let mut filter = 0;
+        while filter < self.block.filters {
+            let two = wide && filter + 2 * S::LANES <= self.block.filters;
+            for channel in 0..self.block.channels {
+                match (two, self.block.pooled) {
+                    (true, true) => self.pooled::<S, 2>(s, filter, channel, plane),
+                    (true, false) => self.unpooled::<S, 2>(s, filter, channel),
+                    (false, true) => self.pooled::<S, 1>(s, filter, channel, plane),
+                    (false, false) => self.unpooled::<S, 1>(s, filter, channel),
+                }
+            }
+            filter += if two { 2 } else { 1 } * S::LANES;
+        }
+    }
+}
+
+impl RunBackward<'_> {
+    /// The weights' gradient of one channel and `N` vectors of filters, through the pooling.
+    #[inline(always)]
+    fn pooled<S: Simd, const N: usize>(&mut self, s: S, filter: usize, channel: usize, plane: &mut [f32]) {
+        let Block { height, width, channels, filters, .. } = self.block;
+        let (rows, columns) = self.block.output();
+        let (mut sums, mut biases) = ([[s.splat(0.0); N]; 9], [s.splat(0.0); N]);
+        for image in 0..self.pass.images {
+            let pixels = &self.pass.input[image * self.block.input_len()..][..self.block.input_len()];
+            let x = if channels == 1 {
+                pixels.as_ptr()
+            } else {
+                for (to, pixel) in plane.iter_mut().zip(pixels.chunks_exact(channels)) {
+                    *to = pixel[channel];
+                }
+                plane.as_ptr()
+            };
+            for i in 0..rows {
+                // SAFETY (for all pointers here): `check_backward` has checked all lengths; a window's 4×4 pixels lie
+                // in the image, since `2 · rows + 2 ≤ height`, and likewise for columns.
+                let mut left = unsafe { two_columns(x.add(2 * i * width), width) };
+                debug_assert!(2 * i + 4 <= height);
+                for j in 0..columns {
+                    let at = ((image * rows + i) * columns + j) * filters + filter;
+                    let corner = unsafe { x.add(2 * i * width + 2 * j) };
+                    let right = unsafe { two_columns(corner.add(2), width) };
+                    let empty = left | right == 0;
+                    left = right;
+                    let d: [S::V; N] = std::array::from_fn(|v| unsafe { self.gradient(s, at + v * S::LANES) });
+                    for v in 0..N {
+                        biases[v] = s.add(biases[v], d[v]);
+                    }
+                    if empty {
+                        continue;
+                    }
+                    let pairs: [_; 3] = std::array::from_fn(|y| unsafe {
+                        s.load_pair(corner.add(y * width), corner.add((y + 1) * width))
+                    });
+                    for v in 0..N {
+                        let origin = unsafe { s.load_bytes(self.pass.kept.as_ptr().add(at + v * S::LANES)) };
+                        let column: [S::V; 3] = std::array::from_fn(|x| s.add(origin, s.splat(x as f32)));
+                        for tap in 0..9 {
+                            let value = s.pick(pairs[tap / 3], column[tap % 3]);
+                            sums[tap][v] = s.mul_add(d[v], value, sums[tap][v]);
+                        }
+                    }
+                }
+            }
+        }
+        self.finish(s, filter, channel, sums, biases);
+    }
+
+    /// The same without pooling.
+    #[inline(always)]
+    fn unpooled<S: Simd, const N: usize>(&mut self, s: S, filter: usize, channel: usize) {
+        let Block { width, channels, filters, .. } = self.block;
+        let (rows, columns) = self.block.output();
+        let (mut sums, mut biases) = ([[s.splat(0.0); N]; 9], [s.splat(0.0); N]);
+        for image in 0..self.pass.images {
+            for i in 0..rows {
+                // SAFETY: `check_backward` has checked all lengths; the 3×3 pixels of an output lie in the image.
+                unsafe {
+                    let row = self.pass.input.as_ptr().add(image * self.block.input_len() + i * width * channels);
+                    for j in 0..columns {
+                        let at = ((image * rows + i) * columns + j) * filters + filter;
+                        let d: [S::V; N] = std::array::from_fn(|v| self.gradient(s, at + v * S::LANES));
+                        for (tap, sums) in sums.iter_mut().enumerate() {
+                            let x = *row.add((tap / 3 * width + j + tap % 3) * channels + channel);
+                            for v in 0..N {
+                                sums[v] = s.mul_add(s.splat(x), d[v], sums[v]);
+                            }
+                        }
+                        for v in 0..N {
+                            biases[v] = s.add(biases[v], d[v]);
+                        }
+                    }
+                }
+            }
+        }
+        self.finish(s, filter, channel, sums, biases);
+    }
+
+    /// The output's gradient behind the relu.
+    ///
+    /// # Safety
+    /// A vector of outputs lies at `at`.
+    #[inline(always)]
+    unsafe fn gradient<S: Simd>(&self, s: S, at: usize) -> S::V {
+        // SAFETY: the caller vouches for the place; the two slices are as long as each other.
+        unsafe {
+            let output = s.load(self.pass.output.as_ptr().add(at));
+            s.keep(s.greater(output, s.splat(0.0)), s.load(self.pass.d_output.as_ptr().add(at)))
+        }
+    }
+
+    /// Writes the sums into the gradient, or adds them.
+    #[inline(always)]
+    fn finish<S: Simd, const N: usize>(
+        &mut self,
+        s: S,
+        filter: usize,
+        channel: usize,
+        sums: [[S::V; N]; 9],
+        biases: [S::V; N],
+    ) {
+        let Block { channels, filters, bias, .. } = self.block;
+        for (tap, sums) in sums.into_iter().enumerate() {
+            // SAFETY: `N · LANES` filters of one tap and channel.
+            unsafe { self.put(s, (tap * channels + channel) * filters + filter, sums) };
+        }
+        if bias && channel == 0 {
+            // SAFETY: `N · LANES` filters of the bias.
+            unsafe { self.put(s, 9 * channels * filters + filter, biases) };
+        }
+    }
+
+    /// # Safety
+    /// `N` vectors lie at `at` in the gradient.
+    #[inline(always)]
+    unsafe fn put<S: Simd, const N: usize>(&mut self, s: S, at: usize, values: [S::V; N]) {
+        for (v, value) in values.into_iter().enumerate() {
+            // SAFETY: the caller vouches for the place.
+            unsafe {
+                let to = self.pass.d_weights.as_mut_ptr().add(at + v * S::LANES);
+                s.store(to, if self.pass.accumulate { s.add(s.load(to), value) } else { value });
+            }
+        }
+    }
+}

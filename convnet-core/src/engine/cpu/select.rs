@@ -1,0 +1,409 @@
+//! What the sparse and the pooling kernels need beyond arithmetic: masks, positions of maxima as bytes, picking lanes
+//! out of two rows, transposes. A part of [`Simd`](super::simd::Simd), in a file of its own because it is an idea of
+//! its own: at every level the same results, to the bit.
+
+use super::simd::Portable;
+
+/// Masks and permutes of a level whose vectors are `V`. A mask has one flag a lane; in `u32`s the first lane is bit 0.
+pub trait Select<V: Copy>: Copy {
+    /// One flag a lane.
+    type M: Copy;
+    /// Sixteen floats out of which lanes are picked.
+    type Pair: Copy;
+
+    /// `x > y`; false where either is NaN.
+    fn greater(self, x: V, y: V) -> Self::M;
+    /// `x ≠ y`; true where either is NaN.
+    fn differs(self, x: V, y: V) -> Self::M;
+    /// Both flags.
+    fn both(self, a: Self::M, b: Self::M) -> Self::M;
+    /// The flags as bits.
+    fn bits(self, mask: Self::M) -> u32;
+    /// `if mask { value } else { 0 }`
+    fn keep(self, mask: Self::M, value: V) -> V;
+    /// `if mask { a } else { b }`
+    fn select(self, mask: Self::M, a: V, b: V) -> V;
+    /// Sets `bits` in the lanes (32 bits of whatever kind) where `mask` is set.
+    fn mark(self, mask: Self::M, lanes: V, bits: u32) -> V;
+
+    /// Writes the lanes, whole numbers from 0 to 255, as one byte each.
+    ///
+    /// # Safety
+    /// As many bytes as lanes are writable at `to`.
+    unsafe fn store_bytes(self, to: *mut u8, lanes: V);
+    /// Reads one byte a lane, as floats.
+    ///
+    /// # Safety
+    /// As many bytes as lanes are readable at `from`.
+    unsafe fn load_bytes(self, from: *const u8) -> V;
+    /// The first four floats at `a`, then the first four at `b` eight lanes further on; other lanes hold anything.
+    ///
+    /// # Safety
+    /// Four floats are readable at each.
+    unsafe fn load_pair(self, a: *const f32, b: *const f32) -> Self::Pair;
+    /// Lane by lane the float of `pair` that `at` (a whole number from 0 to 15) tells.
+    fn pick(self, pair: Self::Pair, at: V) -> V;
+    /// Transposes a square of as many rows and columns as lanes: row `i` starts at `i · stride`.
+    ///
+    /// # Safety
+    /// The rows are readable at `from` and writable at `to`, which do not overlap.
+    unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
+}
+
+/// The bits of the first 16 bytes at `from` that equal `value`, the first as bit 0.
+///
+/// # Safety
+/// 16 bytes are readable at `from`.
+#[inline(always)]
+pub unsafe fn equal_bytes(from: *const u8, value: u8) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SSE2 is part of x86-64; the caller vouches for the 16 bytes, which need no alignment here.
+    unsafe {
+        use std::arch::x86_64::*;
+        let bytes = _mm_loadu_si128(from.cast());
+        _mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(value as i8))) as u32
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    // SAFETY: the caller vouches for the 16 bytes.
+    unsafe {
+        (0..16).map(|i| u32::from(*from.add(i) == value) << i).sum()
+    }
+}
+
+const WIDTH: usize = 8;
+type Lanes = [f32; WIDTH];
+
+impl Select<Lanes> for Portable {
+    type M = [bool; WIDTH];
+    type Pair = [f32; 16];
+
+    #[inline(always)]
+    fn greater(self, x: Lanes, y: Lanes) -> Self::M {
+        std::array::from_fn(|i| x[i] > y[i])
+    }
+    #[inline(always)]
+    fn differs(self, x: Lanes, y: Lanes) -> Self::M {
+        std::array::from_fn(|i| x[i] != y[i])
+    }
+    #[inline(always)]
+    fn both(self, a: Self::M, b: Self::M) -> Self::M {
+        std::array::from_fn(|i| a[i] & b[i])
+    }
+    #[inline(always)]
+    fn bits(self, mask: Self::M) -> u32 {
+        let mut bits = 0;
+        for (i, flag) in mask.into_iter().enumerate() {
+            bits |= u32::from(flag) << i;
+        }
+        bits
+    }
+    #[inline(always)]
+    fn keep(self, mask: Self::M, value: Lanes) -> Lanes {
+        std::array::from_fn(|i| if mask[i] { value[i] } else { 0.0 })
+    }
+    #[inline(always)]
+    fn select(self, mask: Self::M, a: Lanes, b: Lanes) -> Lanes {
+        std::array::from_fn(|i| if mask[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    fn mark(self, mask: Self::M, lanes: Lanes, bits: u32) -> Lanes {
+        std::array::from_fn(|i| if mask[i] { f32::from_bits(lanes[i].to_bits() | bits) } else { lanes[i] })
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut u8, lanes: Lanes) {
+        for (i, lane) in lanes.into_iter().enumerate() {
+            // SAFETY: the caller vouches for as many bytes as lanes.
+            unsafe { *to.add(i) = lane as u8 }
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(self, from: *const u8) -> Lanes {
+        // SAFETY: the caller vouches for as many bytes as lanes.
+        std::array::from_fn(|i| unsafe { f32::from(*from.add(i)) })
+    }
+    #[inline(always)]
+    unsafe fn load_pair(self, a: *const f32, b: *const f32) -> [f32; 16] {
+        let mut pair = [0.0; 16];
+        for i in 0..4 {
+            // SAFETY: the caller vouches for four floats at each.
+            unsafe {
+                pair[i] = *a.add(i);
+                pair[8 + i] = *b.add(i);
+            }
+        }
+        pair
+    }
+    #[inline(always)]
+    fn pick(self, pair: [f32; 16], at: Lanes) -> Lanes {
+        std::array::from_fn(|i| pair[at[i] as usize & 15])
+    }
+    #[inline(always)]
+    unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        for i in 0..WIDTH {
+            for j in 0..WIDTH {
+                // SAFETY: the caller vouches for WIDTH rows of WIDTH floats at the strides.
+                unsafe { *to.add(j * to_stride + i) = *from.add(i * from_stride + j) }
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::Select;
+    use crate::engine::cpu::simd::{Avx2, Avx512};
+    use std::arch::x86_64::*;
+
+    // SAFETY of every `unsafe` block in the two implementations below: the value `self` proves that the machine has
+    // the instruction; where memory is touched, the caller of the (unsafe) method vouches for the pointer.
+    #[allow(clippy::undocumented_unsafe_blocks)]
+    impl Select<__m256> for Avx2 {
+        type M = __m256;
+        type Pair = (__m256, __m256);
+
+        #[inline(always)]
+        fn greater(self, x: __m256, y: __m256) -> __m256 {
+            unsafe { _mm256_cmp_ps::<_CMP_GT_OQ>(x, y) }
+        }
+        #[inline(always)]
+        fn differs(self, x: __m256, y: __m256) -> __m256 {
+            unsafe { _mm256_cmp_ps::<_CMP_NEQ_UQ>(x, y) }
+        }
+        #[inline(always)]
+        fn both(self, a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_and_ps(a, b) }
+        }
+        #[inline(always)]
+        fn bits(self, mask: __m256) -> u32 {
+            unsafe { _mm256_movemask_ps(mask) as u32 }
+        }
+        #[inline(always)]
+        fn keep(self, mask: __m256, value: __m256) -> __m256 {
+            unsafe { _mm256_and_ps(mask, value) }
+        }
+        #[inline(always)]
+        fn select(self, mask: __m256, a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_blendv_ps(b, a, mask) }
+        }
+        #[inline(always)]
+        fn mark(self, mask: __m256, lanes: __m256, bits: u32) -> __m256 {
+            unsafe {
+                let bits = _mm256_castsi256_ps(_mm256_set1_epi32(bits as i32));
+                _mm256_or_ps(lanes, _mm256_and_ps(mask, bits))
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_bytes(self, to: *mut u8, lanes: __m256) {
+            unsafe {
+                let words = _mm256_cvttps_epi32(lanes);
+                let words = _mm_packus_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+                _mm_storel_epi64(to.cast(), _mm_packus_epi16(words, words))
+            }
+        }
+        #[inline(always)]
+        unsafe fn load_bytes(self, from: *const u8) -> __m256 {
+            unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast()))) }
+        }
+        #[inline(always)]
+        unsafe fn load_pair(self, a: *const f32, b: *const f32) -> (__m256, __m256) {
+            unsafe { (_mm256_castps128_ps256(_mm_loadu_ps(a)), _mm256_castps128_ps256(_mm_loadu_ps(b))) }
+        }
+        #[inline(always)]
+        fn pick(self, pair: (__m256, __m256), at: __m256) -> __m256 {
+            unsafe {
+                // The permutes look at three bits of `at`; the fourth, moved up to the sign, chooses between them.
+                let at = _mm256_cvttps_epi32(at);
+                let second = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(at));
+                let (a, b) = (_mm256_permutevar8x32_ps(pair.0, at), _mm256_permutevar8x32_ps(pair.1, at));
+                _mm256_blendv_ps(a, b, second)
+            }
+        }
+        #[inline(always)]
+        unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+            unsafe {
+                let mut row = [_mm256_setzero_ps(); 8];
+                for i in 0..8 {
+                    row[i] = _mm256_loadu_ps(from.add(i * from_stride));
+                }
+                let mut pairs = row;
+                for i in 0..4 {
+                    pairs[2 * i] = _mm256_unpacklo_ps(row[2 * i], row[2 * i + 1]);
+                    pairs[2 * i + 1] = _mm256_unpackhi_ps(row[2 * i], row[2 * i + 1]);
+                }
+                // Column j of the first four rows in the lower half, column j + 4 in the upper; then the last four rows.
+                let mut fours = pairs;
+                for i in 0..2 {
+                    let p = &pairs[4 * i..4 * i + 4];
+                    fours[4 * i] = _mm256_shuffle_ps::<0x44>(p[0], p[2]);
+                    fours[4 * i + 1] = _mm256_shuffle_ps::<0xEE>(p[0], p[2]);
+                    fours[4 * i + 2] = _mm256_shuffle_ps::<0x44>(p[1], p[3]);
+                    fours[4 * i + 3] = _mm256_shuffle_ps::<0xEE>(p[1], p[3]);
+                }
+                for j in 0..4 {
+                    let lower = _mm256_permute2f128_ps::<0x20>(fours[j], fours[4 + j]);
+                    let upper = _mm256_permute2f128_ps::<0x31>(fours[j], fours[4 + j]);
+                    _mm256_storeu_ps(to.add(j * to_stride), lower);
+                    _mm256_storeu_ps(to.add((4 + j) * to_stride), upper);
+                }
+            }
+        }
+    }
+
+    #[allow(clippy::undocumented_unsafe_blocks)]
+    impl Select<__m512> for Avx512 {
+        type M = __mmask16;
+        type Pair = __m512;
+
+        #[inline(always)]
+        fn greater(self, x: __m512, y: __m512) -> __mmask16 {
+            unsafe { _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, y) }
+        }
+        #[inline(always)]
+        fn differs(self, x: __m512, y: __m512) -> __mmask16 {
+            unsafe { _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(x, y) }
+        }
+        #[inline(always)]
+        fn both(self, a: __mmask16, b: __mmask16) -> __mmask16 {
+            a & b
+        }
+        #[inline(always)]
+        fn bits(self, mask: __mmask16) -> u32 {
+            u32::from(mask)
+        }
+        #[inline(always)]
+        fn keep(self, mask: __mmask16, value: __m512) -> __m512 {
+            unsafe { _mm512_maskz_mov_ps(mask, value) }
+        }
+        #[inline(always)]
+        fn select(self, mask: __mmask16, a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_mask_blend_ps(mask, b, a) }
+        }
+        #[inline(always)]
+        fn mark(self, mask: __mmask16, lanes: __m512, bits: u32) -> __m512 {
+            unsafe {
+                let lanes = _mm512_castps_si512(lanes);
+                let marked = _mm512_mask_or_epi32(lanes, mask, lanes, _mm512_set1_epi32(bits as i32));
+                _mm512_castsi512_ps(marked)
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_bytes(self, to: *mut u8, lanes: __m512) {
+            unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(lanes))) }
+        }
+        #[inline(always)]
+        unsafe fn load_bytes(self, from: *const u8) -> __m512 {
+            unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()))) }
+        }
+        #[inline(always)]
+        unsafe fn load_pair(self, a: *const f32, b: *const f32) -> __m512 {
+            unsafe {
+                let (a, b) = (_mm512_castps128_ps512(_mm_loadu_ps(a)), _mm_loadu_ps(b));
+                _mm512_insertf32x4::<2>(a, b)
+            }
+        }
+        #[inline(always)]
+        fn pick(self, pair: __m512, at: __m512) -> __m512 {
+            unsafe { _mm512_permutexvar_ps(_mm512_cvttps_epi32(at), pair) }
+        }
+        #[inline(always)]
+        unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+            unsafe {
+                let mut row = [_mm512_setzero_ps(); 16];
+                for i in 0..16 {
+                    row[i] = _mm512_loadu_ps(from.add(i * from_stride));
+                }
+                let mut next = row;
+                for i in 0..8 {
+                    next[2 * i] = _mm512_unpacklo_ps(row[2 * i], row[2 * i + 1]);
+                    next[2 * i + 1] = _mm512_unpackhi_ps(row[2 * i], row[2 * i + 1]);
+                }
+                // Of rows 4i to 4i + 3: columns j, j + 4, j + 8, j + 12, one in each quarter.
+                for i in 0..4 {
+                    let p = &next[4 * i..4 * i + 4];
+                    row[4 * i] = _mm512_shuffle_ps::<0x44>(p[0], p[2]);
+                    row[4 * i + 1] = _mm512_shuffle_ps::<0xEE>(p[0], p[2]);
+                    row[4 * i + 2] = _mm512_shuffle_ps::<0x44>(p[1], p[3]);
+                    row[4 * i + 3] = _mm512_shuffle_ps::<0xEE>(p[1], p[3]);
+                }
+                for j in 0..4 {
+                    let low = _mm512_shuffle_f32x4::<0x88>(row[j], row[4 + j]);
+                    let high = _mm512_shuffle_f32x4::<0xDD>(row[j], row[4 + j]);
+                    let low2 = _mm512_shuffle_f32x4::<0x88>(row[8 + j], row[12 + j]);
+                    let high2 = _mm512_shuffle_f32x4::<0xDD>(row[8 + j], row[12 + j]);
+                    _mm512_storeu_ps(to.add(j * to_stride), _mm512_shuffle_f32x4::<0x88>(low, low2));
+                    _mm512_storeu_ps(to.add((4 + j) * to_stride), _mm512_shuffle_f32x4::<0x88>(high, high2));
+                    _mm512_storeu_ps(to.add((8 + j) * to_stride), _mm512_shuffle_f32x4::<0xDD>(low, low2));
+                    _mm512_storeu_ps(to.add((12 + j) * to_stride), _mm512_shuffle_f32x4::<0xDD>(high, high2));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::cpu::simd::{Level, Simd, Vectorized, vectorize};
+
+    /// Runs every operation on lanes 1, −2, 3, −4, … and on a NaN, against plain code.
+    struct All;
+
+    impl Vectorized for All {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            let values: Vec<f32> =
+                (0..16).map(|i| if i % 2 == 0 { i as f32 + 1.0 } else { -(i as f32) - 1.0 }).collect();
+            let lanes: Vec<f32> = (0..16).map(|i| (i * 5 % 16) as f32).collect();
+            let mut out = vec![0.0f32; S::LANES];
+            let mut bytes = vec![0u8; S::LANES];
+            // SAFETY: every buffer has at least LANES ≤ 16 elements.
+            unsafe {
+                let (v, zero) = (s.load(values.as_ptr()), s.splat(0.0));
+                let even = 0x5555 & ((1u32 << S::LANES) - 1);
+                assert_eq!(s.bits(s.greater(v, zero)), even);
+                assert_eq!(s.bits(s.greater(s.splat(f32::NAN), zero)), 0);
+                assert_eq!(s.bits(s.differs(s.splat(f32::NAN), zero)), (1u32 << S::LANES) - 1);
+                assert_eq!(s.bits(s.both(s.greater(v, zero), s.differs(v, s.splat(3.0)))), even & !4);
+                s.store(out.as_mut_ptr(), s.keep(s.greater(v, zero), v));
+                assert!((0..S::LANES).all(|i| out[i] == values[i].max(0.0)));
+                s.store(out.as_mut_ptr(), s.select(s.greater(v, zero), zero, v));
+                assert!((0..S::LANES).all(|i| out[i] == values[i].min(0.0)));
+                s.store(out.as_mut_ptr(), s.mark(s.greater(v, zero), s.splat(f32::from_bits(2)), 1 << 31));
+                assert!((0..S::LANES).all(|i| out[i].to_bits() == if i % 2 == 0 { 0x8000_0002 } else { 2 }));
+                s.store_bytes(bytes.as_mut_ptr(), s.load(lanes.as_ptr()));
+                assert!((0..S::LANES).all(|i| f32::from(bytes[i]) == lanes[i]));
+                s.store(out.as_mut_ptr(), s.load_bytes(bytes.as_ptr()));
+                assert_eq!(out, lanes[..S::LANES]);
+                let at: Vec<f32> = (0..16).map(|i| ((i * 3 % 4) + 8 * (i / 2 % 2)) as f32).collect();
+                let pair = s.load_pair(values.as_ptr(), values.as_ptr().add(4));
+                s.store(out.as_mut_ptr(), s.pick(pair, s.load(at.as_ptr())));
+                for i in 0..S::LANES {
+                    let at = at[i] as usize;
+                    assert_eq!(out[i], values[if at < 8 { at } else { at - 8 + 4 }]);
+                }
+                let (from, mut to) = ((0..20 * 16).map(|i| i as f32).collect::<Vec<_>>(), vec![0.0; 18 * 16]);
+                s.transpose(from.as_ptr(), 20, to.as_mut_ptr(), 18);
+                for i in 0..S::LANES {
+                    assert!((0..S::LANES).all(|j| to[j * 18 + i] == from[i * 20 + j]));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_level_selects_alike() {
+        for level in Level::available() {
+            vectorize(level, All);
+        }
+    }
+
+    #[test]
+    fn equal_bytes_are_found() {
+        let bytes: Vec<u8> = (0..16).map(|i| i % 3).collect();
+        // SAFETY: 16 bytes are there.
+        let bits = unsafe { equal_bytes(bytes.as_ptr(), 2) };
+        assert_eq!(bits, 0b0100_1001_0010_0100);
+    }
+}
