@@ -8,6 +8,7 @@ pub mod activate;
 pub mod conv2d;
 mod conv2d_input;
 pub mod dense;
+mod dots;
 mod exp;
 pub mod gemm;
 pub mod gemm_pack;
