@@ -6,7 +6,7 @@
 
 use crate::engine::cpu::simd::{Level, Simd, Vectorized, vectorize};
 
-/// Rows of A and of B in a tile: 16 sums for AVX-512's 32 registers. AVX2 spills some of them, which memory hides.
+/// Rows of B in a tile.
 const TILE: usize = 4;
 
 /// Whether rows of `depth` values are long enough.
@@ -34,23 +34,32 @@ impl Vectorized for Dots<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        // As many sums as the registers hold next to the rows.
+        if S::REGISTERS >= 32 { self.tiles::<S, 4>(s) } else { self.tiles::<S, 2>(s) }
+    }
+}
+
+impl Dots<'_> {
+    /// All products, in tiles of `ROWS` rows of A.
+    #[inline(always)]
+    fn tiles<S: Simd, const ROWS: usize>(self, s: S) {
         let Dots { a, b, c, depth } = self;
         let (rows, columns) = (a.len() / depth, b.len() / depth);
+        let at = |matrix: &'_ [f32], i: usize| matrix[i * depth..][..depth].as_ptr();
         for column in (0..columns).step_by(TILE) {
-            for row in (0..rows).step_by(TILE) {
-                let at = |matrix: &'_ [f32], i: usize| matrix[i * depth..][..depth].as_ptr();
-                if row + TILE <= rows && column + TILE <= columns {
+            for row in (0..rows).step_by(ROWS) {
+                if row + ROWS <= rows && column + TILE <= columns {
                     let (a, b) = (std::array::from_fn(|r| at(a, row + r)), std::array::from_fn(|q| at(b, column + q)));
                     // SAFETY: all pointers are to rows of `depth` values.
-                    let sums = unsafe { tile::<S, TILE>(s, a, b, depth) };
+                    let sums = unsafe { tile::<S, ROWS, TILE>(s, a, b, depth) };
                     for (r, sums) in sums.iter().enumerate() {
                         c[(row + r) * columns + column..][..TILE].copy_from_slice(sums);
                     }
                 } else {
-                    for r in row..rows.min(row + TILE) {
+                    for r in row..rows.min(row + ROWS) {
                         for q in column..columns.min(column + TILE) {
                             // SAFETY: both pointers are to rows of `depth` values.
-                            let [[sum]] = unsafe { tile::<S, 1>(s, [at(a, r)], [at(b, q)], depth) };
+                            let [[sum]] = unsafe { tile::<S, 1, 1>(s, [at(a, r)], [at(b, q)], depth) };
                             c[r * columns + q] = sum;
                         }
                     }
@@ -60,13 +69,18 @@ impl Vectorized for Dots<'_> {
     }
 }
 
-/// The scalar products of `N` rows with `N` rows.
+/// The scalar products of `M` rows with `N` rows.
 ///
 /// # Safety
 /// `depth` values are readable at each pointer.
 #[inline(always)]
-unsafe fn tile<S: Simd, const N: usize>(s: S, a: [*const f32; N], b: [*const f32; N], depth: usize) -> [[f32; N]; N] {
-    let mut sums = [[s.splat(0.0); N]; N];
+unsafe fn tile<S: Simd, const M: usize, const N: usize>(
+    s: S,
+    a: [*const f32; M],
+    b: [*const f32; N],
+    depth: usize,
+) -> [[f32; N]; M] {
+    let mut sums = [[s.splat(0.0); N]; M];
     for k in (0..depth).step_by(S::LANES) {
         let count = S::LANES.min(depth - k);
         let mut right = [s.splat(0.0); N];
@@ -82,7 +96,7 @@ unsafe fn tile<S: Simd, const N: usize>(s: S, a: [*const f32; N], b: [*const f32
             }
         }
     }
-    let mut totals = [[0.0; N]; N];
+    let mut totals = [[0.0; N]; M];
     for (totals, sums) in totals.iter_mut().zip(sums) {
         for (total, sum) in totals.iter_mut().zip(sums) {
             *total = s.sum(sum);

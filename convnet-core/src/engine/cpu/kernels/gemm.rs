@@ -11,6 +11,7 @@
 //! Blocks: some k by one panel's width of B, [`BLOCK`] floats, stay in the first-level cache while the tiles of up to
 //! [`ROWS`] rows pass over them; A's and C's blocks live in the second level. All columns of a block of k come before the next,
 //! so that a large B that lies in plain rows is read in order. See [`super::gemm_tile`] for the tile itself.
+//! B and C that start at multiples of 64 bytes gain 5 to 10 %.
 
 use super::gemm_tile::{self, First, MAX_ROWS, Tile};
 use crate::engine::cpu::simd::{Level, Simd, Vectorized, vectorize};
@@ -20,7 +21,7 @@ use std::ops::Range;
 const BLOCK: usize = 8192;
 /// The most runs of k in a block.
 const RUNS: usize = 256;
-/// Rows in a block.
+/// Rows in a block: a multiple of 6, 9 and 12.
 const ROWS: usize = 252;
 
 /// A table of offsets that repeats: entry `i` is `table[i % len] + (i / len) · period`.
