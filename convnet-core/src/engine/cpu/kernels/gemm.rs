@@ -55,7 +55,8 @@ impl Offsets {
 
     /// The largest of the first `count` entries, or more.
     fn bound(&self, count: usize) -> usize {
-        self.largest + count.saturating_sub(1) / self.table.len() * self.period
+        let periods = count.saturating_sub(1) / self.table.len();
+        self.largest.saturating_add(periods.saturating_mul(self.period))
     }
 
     /// The entries from `first` on.
@@ -169,26 +170,30 @@ pub fn gemm(level: Level, product: Gemm<'_>) {
 }
 
 impl Gemm<'_> {
-    /// What the unsafe code below relies on.
+    /// What the unsafe code below relies on. Sums saturate: what overflows is refused.
     fn check(&self, lanes: usize) {
         let Gemm { a, b, c, .. } = self;
-        let depth = a.runs * a.len;
         if a.rows == 0 || self.columns == 0 {
             return;
         }
-        assert!((a.rows - 1) * self.c_stride + self.columns <= c.len() && self.c_stride >= self.columns, "C too short");
+        /// The last element of `rows` rows of `width` at distance `stride`, and one.
+        fn end(rows: usize, stride: usize, width: usize) -> usize {
+            (rows - 1).saturating_mul(stride).saturating_add(width)
+        }
+        assert!(end(a.rows, self.c_stride, self.columns) <= c.len() && self.c_stride >= self.columns, "C too short");
         if let Start::Bias(bias) = self.start {
             assert!(bias.len() >= self.columns, "bias too short");
         }
+        let depth = a.runs.saturating_mul(a.len);
         if depth == 0 {
             return;
         }
-        let last = a.row_offsets.bound(a.rows) + a.run_offsets.bound(a.runs) + (a.len - 1) * a.step;
-        assert!(last < a.data.len(), "A too short");
+        let (row, run) = (a.row_offsets.bound(a.rows), a.run_offsets.bound(a.runs));
+        assert!(row.saturating_add(run).saturating_add(end(a.len, a.step, 1)) <= a.data.len(), "A too short");
         let width = self.columns.next_multiple_of(lanes);
         match b {
-            B::Rows { data, stride } => assert!((depth - 1) * stride + width <= data.len(), "B too short"),
-            B::Panels(data) => assert!(depth * width <= data.len(), "B too short"),
+            B::Rows { data, stride } => assert!(end(depth, *stride, width) <= data.len(), "B too short"),
+            B::Panels(data) => assert!(depth.saturating_mul(width) <= data.len(), "B too short"),
         }
     }
 }
