@@ -27,17 +27,72 @@ pub fn add_rows(level: Level, values: &[f32], sums: &mut [f32]) {
     vectorize(level, AddRows { values, sums });
 }
 
-/// Calls `f` with each vector of a slice, the last one padded with zeros, and writes back what it gives. (`f` is called
-/// in one place only, so that the compiler makes it part of the loop however large it is.)
+/// A function of single values. A trait and not a closure: closures know nothing of the level's instructions, so a
+/// large one would not become part of the loop, nor the instructions part of it.
+trait Function {
+    fn of<S: Simd>(&self, s: S, x: S::V) -> S::V;
+}
+
+/// `max(x, 0)`. Zero first, so that NaN stays NaN.
+struct Positive;
+
+impl Function for Positive {
+    #[inline(always)]
+    fn of<S: Simd>(&self, s: S, x: S::V) -> S::V {
+        s.max(s.splat(0.0), x)
+    }
+}
+
+/// The logistic function.
+struct Logistic;
+
+impl Function for Logistic {
+    #[inline(always)]
+    fn of<S: Simd>(&self, s: S, x: S::V) -> S::V {
+        sigmoid(s, x)
+    }
+}
+
+/// The hyperbolic tangent.
+struct Tangent;
+
+impl Function for Tangent {
+    #[inline(always)]
+    fn of<S: Simd>(&self, s: S, x: S::V) -> S::V {
+        tanh(s, x)
+    }
+}
+
+/// The exponential of the distance from a value.
+struct ExpMinus(f32);
+
+impl Function for ExpMinus {
+    #[inline(always)]
+    fn of<S: Simd>(&self, s: S, x: S::V) -> S::V {
+        exp(s, s.sub(x, s.splat(self.0)))
+    }
+}
+
+/// Division by a value.
+struct Over(f32);
+
+impl Function for Over {
+    #[inline(always)]
+    fn of<S: Simd>(&self, s: S, x: S::V) -> S::V {
+        s.div(x, s.splat(self.0))
+    }
+}
+
+/// Replaces each value by its function.
 #[inline(always)]
-fn map<S: Simd>(s: S, values: &mut [f32], mut f: impl FnMut(S::V) -> S::V) {
+fn map<S: Simd>(s: S, values: &mut [f32], function: impl Function) {
     for chunk in values.chunks_mut(S::LANES) {
-        let value = f(read(s, chunk));
+        let value = function.of(s, read(s, chunk));
         write(s, chunk, value);
     }
 }
 
-/// The same over two slices of equal length, the first of which is written.
+/// Replaces each value of the first slice by a (small) function of it and its partner in the second, as long one.
 #[inline(always)]
 fn map2<S: Simd>(s: S, values: &mut [f32], others: &[f32], mut f: impl FnMut(S::V, S::V) -> S::V) {
     for (chunk, other) in values.chunks_mut(S::LANES).zip(others.chunks(S::LANES)) {
@@ -78,9 +133,9 @@ impl Vectorized for Activate<'_> {
     fn run<S: Simd>(self, s: S) {
         match self.activation {
             Activation::Linear => {}
-            Activation::Relu => map(s, self.values, |x| s.max(s.splat(0.0), x)),
-            Activation::Sigmoid => map(s, self.values, |x| sigmoid(s, x)),
-            Activation::Tanh => map(s, self.values, |x| tanh(s, x)),
+            Activation::Relu => map(s, self.values, Positive),
+            Activation::Sigmoid => map(s, self.values, Logistic),
+            Activation::Tanh => map(s, self.values, Tangent),
             Activation::Softmax => {
                 for row in self.values.chunks_exact_mut(self.width) {
                     softmax(s, row);
@@ -94,9 +149,9 @@ impl Vectorized for Activate<'_> {
 fn softmax<S: Simd>(s: S, row: &mut [f32]) {
     // A NaN may or may not be found as the maximum; the sum below is NaN either way.
     let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    map(s, row, |x| exp(s, s.sub(x, s.splat(largest))));
+    map(s, row, ExpMinus(largest));
     let sum: f32 = row.iter().sum();
-    map(s, row, |x| s.div(x, s.splat(sum)));
+    map(s, row, Over(sum));
 }
 
 struct Gradient<'a> {

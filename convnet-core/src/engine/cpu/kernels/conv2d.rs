@@ -45,8 +45,8 @@ pub struct Conv2D {
     /// Where each output row's first window starts.
     rows: Offsets,
     kernel_len: usize,
-    /// The kernel's layout, where plain rows would not do.
-    panels: Option<Panels>,
+    /// The kernel's layout.
+    panels: Panels,
     gradient_rows: Rows,
     input_gradient: InputGradient,
 }
@@ -72,7 +72,6 @@ impl Conv2D {
         let (down, right) = (vertical.stride * row, horizontal.stride * channels);
         let window = vertical.window * horizontal.window * channels;
         let elements = tap_offsets(&spec, row, channels).flat_map(|tap| (0..channels).map(move |c| tap + c));
-        let plain = filters.is_multiple_of(widths.lanes) && filters <= widths.panel;
         Conv2D {
             level,
             spec,
@@ -86,7 +85,7 @@ impl Conv2D {
             elements: Offsets::new(elements, 0),
             rows: Offsets::new((0..height).map(|i| i * down), len),
             kernel_len: window * filters,
-            panels: (!plain).then(|| Panels::new(widths, window, filters)),
+            panels: Panels::new(widths, window, filters),
             gradient_rows: Rows::new(widths, filters),
             input_gradient: InputGradient::new(&spec, input, output, level),
         }
@@ -94,10 +93,6 @@ impl Conv2D {
 
     fn output_len(&self) -> usize {
         self.output.iter().product()
-    }
-
-    fn panels_len(&self) -> usize {
-        self.panels.map_or(0, |panels| panels.size())
     }
 
     /// The gradient of kernel and bias, given that of the output before the activation.
@@ -141,24 +136,19 @@ impl Kernel for Conv2D {
     }
 
     fn derived(&self) -> usize {
-        self.panels_len() + self.input_gradient.derived()
+        self.panels.size() + self.input_gradient.derived()
     }
 
     fn prepare(&self, weights: &[f32], derived: &mut [f32]) {
-        let (forward, input) = derived.split_at_mut(self.panels_len());
-        if let Some(panels) = self.panels {
-            panels.pack(&weights[..self.kernel_len], forward);
-        }
+        let (forward, input) = derived.split_at_mut(self.panels.size());
+        self.panels.pack(&weights[..self.kernel_len], forward);
         self.input_gradient.prepare(&weights[..self.kernel_len], input);
     }
 
     fn forward(&self, pass: Forward<'_>) {
         let [height, width, filters] = self.output;
-        let (kernel, bias) = pass.weights.split_at(self.kernel_len);
-        let b = match self.panels {
-            Some(_) => B::Panels(&pass.derived[..self.panels_len()]),
-            None => B::Rows { data: kernel, stride: filters },
-        };
+        let bias = &pass.weights[self.kernel_len..];
+        let b = B::Panels(&pass.derived[..self.panels.size()]);
         let start = if self.spec.use_bias { Start::Bias(bias) } else { Start::Zero };
         let groups = pass.input[..pass.images * self.input_len].chunks(self.group * self.input_len);
         for (input, output) in groups.zip(pass.output.chunks_mut(self.group * self.output_len())) {
@@ -190,7 +180,7 @@ impl Kernel for Conv2D {
         let input = &pass.input[..pass.images * self.input_len];
         self.weight_gradient(input, gradient, pass.d_weights, pass.scratch);
         let Some(d_input) = pass.d_input else { return };
-        let derived = &pass.derived[self.panels_len()..];
+        let derived = &pass.derived[self.panels.size()..];
         let groups = d_input[..pass.images * self.input_len].chunks_mut(self.group * self.input_len);
         for (d_input, gradient) in groups.zip(gradient.chunks(self.group * self.output_len())) {
             self.input_gradient.compute(gradient, derived, d_input, pass.scratch);

@@ -1,8 +1,9 @@
 //! The gradient of a convolution's input.
 //!
 //! With strides of 1 it is a convolution itself: the output's gradient within zeros, by the kernel turned by 180° with
-//! filters and channels exchanged. With larger strides that would multiply zeros; there each position's gradient is
-//! multiplied by the kernel, and the products are added where the position's window had looked.
+//! filters and channels exchanged. With larger strides, and where most of a small map is border, that would multiply
+//! zeros; there each position's gradient is multiplied by the kernel, and the products are added where the position's
+//! window had looked.
 
 use super::gemm::{A, B, Gemm, Offsets, Start, Widths, gemm};
 use super::gemm_pack::Panels;
@@ -36,7 +37,8 @@ impl InputGradient {
         let widths = Widths::of(level);
         let (vertical, horizontal, filters) = (spec.vertical, spec.horizontal, spec.filters);
         let taps = vertical.window * horizontal.window;
-        let (panels, way) = if vertical.stride == 1 && horizontal.stride == 1 {
+        let few_zeros = input.height() * input.width() * 5 <= output.height() * output.width() * 6;
+        let (panels, way) = if vertical.stride == 1 && horizontal.stride == 1 && few_zeros {
             let border = Border {
                 inner: [output.height(), output.width()],
                 outer: [input.height() + vertical.reach() - 1, input.width() + horizontal.reach() - 1],

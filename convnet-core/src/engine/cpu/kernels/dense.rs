@@ -2,9 +2,10 @@
 //!
 //! Forward, the weights are the right factor as they lie, if their rows are whole vectors: with few images a copy in
 //! another order would cost more than it brings. The input's gradient needs them transposed, which
-//! [`Kernel::prepare`] does once for each change of the weights.
+//! [`Kernel::prepare`] does once for each change of the weights; layers of many units do without ([`super::dots`]).
 
 use super::activate::{activate, activate_backward, add_rows};
+use super::dots::{Dots, worth_it};
 use super::gemm::{A, B, Gemm, Offsets, Start, Widths, gemm};
 use super::gemm_pack::{Panels, Rows};
 use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
@@ -25,7 +26,8 @@ pub struct Dense {
     zero: Offsets,
     /// The kernel's layout, where plain rows would not do.
     panels: Option<Panels>,
-    transposed: Panels,
+    /// The transposed kernel's layout, where it is needed.
+    transposed: Option<Panels>,
     gradient_rows: Rows,
 }
 
@@ -44,7 +46,7 @@ impl Dense {
             outputs: Offsets::every(spec.units),
             zero: Offsets::every(0),
             panels: (!plain).then(|| Panels::new(widths, features, spec.units)),
-            transposed: Panels::new(widths, spec.units, features),
+            transposed: (!worth_it(spec.units)).then(|| Panels::new(widths, spec.units, features)),
             gradient_rows: Rows::new(widths, spec.units),
         }
     }
@@ -65,7 +67,7 @@ impl Kernel for Dense {
     }
 
     fn derived(&self) -> usize {
-        self.panels_len() + self.transposed.size()
+        self.panels_len() + self.transposed.map_or(0, |panels| panels.size())
     }
 
     fn prepare(&self, weights: &[f32], derived: &mut [f32]) {
@@ -74,7 +76,9 @@ impl Kernel for Dense {
         if let Some(panels) = self.panels {
             panels.pack(kernel, forward);
         }
-        self.transposed.pack_transposed(kernel, 0, self.spec.units, transposed);
+        if let Some(panels) = self.transposed {
+            panels.pack_transposed(kernel, 0, self.spec.units, transposed);
+        }
     }
 
     fn forward(&self, pass: Forward<'_>) {
@@ -118,10 +122,15 @@ impl Kernel for Dense {
             add_rows(self.level, gradient, d_bias);
         }
         let Some(d_input) = pass.d_input else { return };
+        let d_input = &mut d_input[..pass.images * self.features];
+        if self.transposed.is_none() {
+            let kernel = &pass.weights[..self.features * units];
+            return Dots { a: gradient, b: kernel, c: d_input, depth: units }.run(self.level);
+        }
         let product = Gemm {
             a: self.rows(gradient, &self.outputs, pass.images, units),
             b: B::Panels(&pass.derived[self.panels_len()..]),
-            c: &mut d_input[..pass.images * self.features],
+            c: d_input,
             c_stride: self.features,
             columns: self.features,
             start: Start::Zero,

@@ -1,4 +1,4 @@
-//! The register tile of the matrix product: up to 14 rows of A by up to four vectors of columns of B, all sums in
+//! The register tile of the matrix product: up to 12 rows of A by up to four vectors of columns of B, all sums in
 //! registers while k runs.
 //!
 //! Why it is as it is. A step of k loads the vectors of B once and broadcasts one value of each row of A, so a tile of
@@ -12,7 +12,7 @@
 use crate::engine::cpu::simd::{Simd, Vectorized};
 
 /// The most rows of any tile.
-pub(super) const MAX_ROWS: usize = 14;
+pub(super) const MAX_ROWS: usize = 12;
 
 /// What the sums start from.
 #[derive(Clone, Copy)]
@@ -69,7 +69,7 @@ pub(super) const fn tallest<S: Simd>(vectors: usize) -> usize {
         (32.., 4) => 6,
         (32.., 3) => 8,
         (32.., 2) => 12,
-        (32.., _) => 14,
+        (32.., _) => 12,
         (16.., 2) => 6,
         (16.., _) => 12,
         _ => 4,
@@ -105,7 +105,7 @@ pub(super) unsafe fn run<S: Simd>(simd: S, rows: usize, tile: &Tile<'_>) {
         };
     }
     match tile.columns.div_ceil(S::LANES) {
-        1 => sizes!(1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+        1 => sizes!(1: 1 2 3 4 5 6 7 8 9 10 11 12),
         2 if widest::<S>() >= 2 => sizes!(2: 1 2 3 4 5 6 7 8 9 10 11 12),
         3 if widest::<S>() >= 3 => sizes!(3: 1 2 3 4 5 6 7 8),
         4 if widest::<S>() >= 4 => sizes!(4: 1 2 3 4 5 6),

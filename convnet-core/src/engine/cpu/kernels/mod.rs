@@ -9,6 +9,7 @@ pub mod activate;
 pub mod conv2d;
 mod conv2d_input;
 pub mod dense;
+mod dots;
 mod exp;
 pub mod fast3x3;
 pub mod gemm;

@@ -128,7 +128,7 @@ impl Case<'_> {
         let added = self.run(0..self.images, Some(before));
         assert_near(&name("d_weights, added"), &added.d_weights, &sums);
         self.check_images_apart(&found);
-        self.check_without_training(&found.output);
+        self.check_without_training(&found);
     }
 
     /// The images one by one give the same bits as in one call.
@@ -147,21 +147,75 @@ impl Case<'_> {
         assert_same_bits(&name("d_weights"), &apart.d_weights, &together.d_weights);
     }
 
-    /// Prediction, and a backward pass that nobody wants the input's gradient of.
-    fn check_without_training(&self, expected: &[f32]) {
+    /// Prediction, and the backward pass of a network's first layer, whose input's gradient nobody wants.
+    fn check_without_training(&self, expected: &Results) {
         let mut derived = vec![f32::NAN; self.kernel.derived()];
         self.kernel.prepare(self.weights, &mut derived);
-        let mut output = vec![f32::NAN; expected.len()];
-        self.kernel.forward(Forward {
+        let mut scratch = vec![f32::NAN; self.kernel.scratch(self.images)];
+        let mut output = vec![f32::NAN; expected.output.len()];
+        let mut forward = |training, kept: &mut [u8]| {
+            output.fill(f32::NAN);
+            self.kernel.forward(Forward {
+                images: self.images,
+                training,
+                weights: self.weights,
+                derived: &derived,
+                input: self.input,
+                output: &mut output,
+                kept,
+                scratch: &mut scratch,
+            });
+            assert_same_bits(&format!("{}: training {training}", self.name), &output, &expected.output);
+        };
+        forward(false, &mut []);
+        let mut kept = vec![0xAA; self.kernel.kept() * self.images];
+        forward(true, &mut kept);
+        let mut d_weights = vec![f32::NAN; self.weights.len()];
+        self.kernel.backward(Backward {
             images: self.images,
-            training: false,
             weights: self.weights,
             derived: &derived,
             input: self.input,
-            output: &mut output,
-            kept: &mut [],
-            scratch: &mut vec![f32::NAN; self.kernel.scratch(self.images)],
+            output: &output,
+            kept: &kept,
+            d_output: &mut self.d_output.to_vec(),
+            d_input: None,
+            d_weights: &mut d_weights,
+            accumulate: false,
+            scratch: &mut scratch,
         });
-        assert_same_bits(&format!("{}: prediction", self.name), &output, expected);
+        assert_same_bits(&format!("{}: d_weights alone", self.name), &d_weights, &expected.d_weights);
     }
+}
+
+#[test]
+fn every_layer_but_flatten_has_a_kernel() {
+    use crate::engine::cpu::kernels::select;
+    use crate::engine::cpu::simd::Level;
+    use crate::layers::{Activation, Op, conv2d, dense, max_pooling2d};
+    use crate::shape::{Axis, Padding, Shape};
+    let axis = Axis { window: 2, stride: 2, dilation: 1, padding: Padding::Valid };
+    let (vertical, horizontal, activation) = (axis, axis, Activation::Linear);
+    let (map, small) = (Shape::map(4, 4, 3), Shape::map(2, 2, 3));
+    let conv = conv2d::Spec { filters: 3, vertical, horizontal, activation, use_bias: false };
+    let dense = dense::Spec { units: 5, activation, use_bias: false };
+    for (op, input, output, weights) in [
+        (Op::Conv2D(conv), map, small, 2 * 2 * 3 * 3),
+        (Op::MaxPooling2D(max_pooling2d::Spec { vertical, horizontal }), map, small, 0),
+        (Op::Dense(dense), Shape::vector(48), Shape::vector(5), 48 * 5),
+    ] {
+        let kernel = select(&op, input, output, activation, Level::detect()).expect("a kernel");
+        let random = &mut random(1);
+        let [weights, x, d] = [weights, 2 * input.len(), 2 * output.len()].map(|count| values(random, count));
+        let case =
+            Case { name: format!("{op:?}"), kernel: &*kernel, images: 2, weights: &weights, input: &x, d_output: &d };
+        let expected = match &op {
+            Op::Conv2D(spec) => conv2d::reference::forward(spec, input, output, &wide(&weights), &wide(&x)),
+            Op::MaxPooling2D(spec) => max_pooling2d::reference::forward(spec, input, output, &wide(&x)),
+            Op::Dense(spec) => dense::reference::forward(spec, input.len(), &wide(&weights), &wide(&x)),
+            Op::Flatten => unreachable!("not in the table"),
+        };
+        assert_near(&case.name, &case.run(0..2, None).output, &expected);
+    }
+    assert!(select(&Op::Flatten, map, Shape::vector(48), activation, Level::detect()).is_none());
 }
