@@ -1,6 +1,8 @@
 //! Types, plan, engines, training and data of the `convnet` crate. Use it through `convnet`, which re-exports it
 //! together with the macro.
 
+#[cfg(feature = "dfdx")]
+pub mod dfdx;
 pub mod engine;
 pub mod error;
 pub mod layers;
@@ -11,3 +13,11 @@ pub mod summary;
 
 pub use error::{Error, Result};
 pub use network::{Definition, Network, Sequential};
+
+/// Without dfdx there is nothing to say about a network to it.
+#[cfg(not(feature = "dfdx"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __dfdx_module {
+    ($($network:tt)*) => {};
+}
