@@ -63,13 +63,14 @@ fn _vgg16_is_typed(dev: &Cpu, images: InputOf<Vgg16>) -> OutputOf<Vgg16> {
     model.forward(images)
 }
 
+type Maps<H, W, C> = Tensor<(usize, Px<H>, Px<W>, Px<C>), f32, Cpu>;
+
 #[test]
 fn a_base_works_on_maps_of_any_size() {
     let dev = Cpu::default();
     let model = dev.build_module::<Vgg16, f32>();
-    let small: Tensor<(usize, Px<U32>, Px<U64>, Px<U3>), f32, Cpu> =
-        dev.ones_like(&(1, Px::new(), Px::new(), Px::new()));
-    let features: Tensor<(usize, Px<U1>, Px<U2>, Px<U512>), f32, Cpu> = model.forward(small);
+    let small: Maps<U32, U64, U3> = dev.ones_like(&(1, Px::new(), Px::new(), Px::new()));
+    let features: Maps<U1, U2, U512> = model.layers.forward(small);
     let features = features.as_vec();
     assert_eq!(features.len(), 2 * 512);
     assert!(features.iter().any(|&feature| feature > 0.0));

@@ -4,8 +4,10 @@
 //! (so that dfdx's `save_safetensors` writes `conv2d_1/kernel` and not `0.0.1.kernel`), and their order in the flat
 //! buffer that the engines work on.
 
+use super::build::Buildable;
 use super::leaves::Leaves;
 use super::logits::Logits;
+use super::px::BatchOf;
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::shape::size::Phantom;
@@ -22,7 +24,7 @@ use std::marker::PhantomData;
 
 /// The network `N` as a dfdx module; `M` is the tree of its layers' modules.
 pub struct Built<N, M> {
-    /// The layers' modules, a tree of pairs.
+    /// The layers' modules, a tree of pairs. They run on maps of any size that fits (a convolutional base does).
     pub layers: M,
     network: Phantom<N>,
 }
@@ -62,14 +64,15 @@ impl<N: Network, M: TensorCollection<f32, Cpu>> Built<N, M> {
     }
 }
 
-impl<N, M> Built<N, M> {
+impl<N: Buildable, M> Built<N, M> {
     /// What the network computes before the activation of its last layer: what dfdx's losses "with logits" take.
     ///
     /// # Panics
-    /// When memory runs out, as dfdx's `forward` does.
-    pub fn logits<Input>(&self, input: Input) -> M::Output
+    /// When memory runs out, as dfdx's `forward` does; [`Logits::try_logits`] of [`Built::layers`] does not.
+    pub fn logits<S, T>(&self, input: Tensor<S, f32, Cpu, T>) -> M::Output
     where
-        M: Logits<Input>,
+        S: BatchOf<N::InputDigits>,
+        M: Logits<Tensor<S, f32, Cpu, T>>,
     {
         match self.layers.try_logits(input) {
             Ok(output) => output,
@@ -78,27 +81,31 @@ impl<N, M> Built<N, M> {
     }
 }
 
-impl<Input, N, M: Module<Input>> Module<Input> for Built<N, M> {
+impl<N, M, S, T> Module<Tensor<S, f32, Cpu, T>> for Built<N, M>
+where
+    N: Buildable,
+    S: BatchOf<N::InputDigits>,
+    M: Module<Tensor<S, f32, Cpu, T>>,
+{
     type Output = M::Output;
     type Error = M::Error;
 
-    fn try_forward(&self, input: Input) -> Result<Self::Output, Self::Error> {
+    fn try_forward(&self, input: Tensor<S, f32, Cpu, T>) -> Result<Self::Output, Self::Error> {
         self.layers.try_forward(input)
     }
 }
 
-impl<Input, N, M: ModuleMut<Input>> ModuleMut<Input> for Built<N, M> {
+impl<N, M, S, T> ModuleMut<Tensor<S, f32, Cpu, T>> for Built<N, M>
+where
+    N: Buildable,
+    S: BatchOf<N::InputDigits>,
+    M: ModuleMut<Tensor<S, f32, Cpu, T>>,
+{
     type Output = M::Output;
     type Error = M::Error;
 
-    fn try_forward_mut(&mut self, input: Input) -> Result<Self::Output, Self::Error> {
+    fn try_forward_mut(&mut self, input: Tensor<S, f32, Cpu, T>) -> Result<Self::Output, Self::Error> {
         self.layers.try_forward_mut(input)
-    }
-}
-
-impl<Input, N, M: Logits<Input>> Logits<Input> for Built<N, M> {
-    fn try_logits(&self, input: Input) -> Result<Self::Output, Self::Error> {
-        self.layers.try_logits(input)
     }
 }
 

@@ -30,6 +30,10 @@ pub type Module<C, F, Win, A, const USE_BIAS: bool> =
 /// A batch of maps, with a tape or without.
 pub(super) type Maps<B, H, W, C, T> = Tensor<(B, Px<H>, Px<W>, Px<C>), f32, Cpu, T>;
 
+/// What a convolution of `F` filters makes of maps of `H` × `W`.
+type Convolved<B, H, W, F, Win, T> =
+    Maps<B, <Win as Slides<H, W>>::Height, <Win as Slides<H, W>>::Width, <F as TypeSize>::Digits, T>;
+
 impl<H, W, C, F, Win, A, const USE_BIAS: bool> Build<(H, W, C)> for Conv2D<F, Win, A, USE_BIAS>
 where
     C: Unsigned,
@@ -44,7 +48,7 @@ where
 fn convolve<Act, B, H, W, C, F, Win, A, T, const USE_BIAS: bool>(
     module: &Module<C, F, Win, A, USE_BIAS>,
     maps: Maps<B, H, W, C, T>,
-) -> Result<Maps<B, Win::Height, Win::Width, F::Digits, T>, CpuError>
+) -> Result<Convolved<B, H, W, F, Win, T>, CpuError>
 where
     Act: Activate,
     B: Dim,
@@ -78,7 +82,7 @@ where
     A: Activate,
     T: Tape<f32, Cpu>,
 {
-    type Output = Maps<B, Win::Height, Win::Width, F::Digits, T>;
+    type Output = Convolved<B, H, W, F, Win, T>;
     type Error = CpuError;
 
     fn try_forward(&self, maps: Maps<B, H, W, C, T>) -> Result<Self::Output, CpuError> {

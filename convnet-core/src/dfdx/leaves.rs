@@ -8,6 +8,14 @@ use ::dfdx::nn::{ModuleVisitor, TensorCollection};
 use ::dfdx::shapes::Dtype;
 use ::dfdx::tensor_ops::Device;
 
+/// What the visitor `V` of a `Root` makes of its part `M`.
+pub type Made<M, E, D, Root, V> = Result<
+    Option<
+        <M as TensorCollection<E, D>>::To<<V as ModuleVisitor<Root, E, D>>::E2, <V as ModuleVisitor<Root, E, D>>::D2>,
+    >,
+    <V as ModuleVisitor<Root, E, D>>::Err,
+>;
+
 /// A module (or a pair of them) that can show its tensors under given keys.
 pub trait Leaves<E: Dtype, D: Device<E>>: TensorCollection<E, D> + 'static {
     /// Shows the visitor of a `Root` all tensors of the part that `get` and `get_mut` lead to; `keys` has one key for
@@ -20,7 +28,7 @@ pub trait Leaves<E: Dtype, D: Device<E>>: TensorCollection<E, D> + 'static {
         keys: &mut dyn Iterator<Item = String>,
         get: impl FnMut(&Root) -> &Self,
         get_mut: impl FnMut(&mut Root) -> &mut Self,
-    ) -> Result<Option<Self::To<V::E2, V::D2>>, V::Err>
+    ) -> Made<Self, E, D, Root, V>
     where
         Root: TensorCollection<E, D>,
         V: ModuleVisitor<Root, E, D>;
@@ -32,7 +40,7 @@ impl<E: Dtype, D: Device<E>, A: Leaves<E, D>, B: Leaves<E, D>> Leaves<E, D> for 
         keys: &mut dyn Iterator<Item = String>,
         mut get: impl FnMut(&Root) -> &Self,
         mut get_mut: impl FnMut(&mut Root) -> &mut Self,
-    ) -> Result<Option<Self::To<V::E2, V::D2>>, V::Err>
+    ) -> Made<Self, E, D, Root, V>
     where
         Root: TensorCollection<E, D>,
         V: ModuleVisitor<Root, E, D>,
@@ -52,7 +60,7 @@ macro_rules! no_leaves {
                 _: &mut dyn Iterator<Item = String>,
                 _: impl FnMut(&Root) -> &Self,
                 _: impl FnMut(&mut Root) -> &mut Self,
-            ) -> Result<Option<Self>, V::Err>
+            ) -> Made<Self, E, D, Root, V>
             where
                 Root: TensorCollection<E, D>,
                 V: ModuleVisitor<Root, E, D>,

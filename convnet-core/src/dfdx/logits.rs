@@ -11,8 +11,8 @@ use ::dfdx::tensor::{Cpu, CpuError, Tensor};
 
 /// A module that can leave out the activation of its last layer.
 #[diagnostic::on_unimplemented(
-    message = "this network does not take `{Input}`",
-    note = "it takes `InputOf<N, B>`: sizes are `Px<U28>`, channels last, behind the batch"
+    message = "these layers do not take such a tensor",
+    note = "sizes are `Px<U28>`, channels last, behind the batch"
 )]
 pub trait Logits<Input>: Module<Input> {
     /// [`Module::try_forward`] without the last layer's activation.

@@ -3,27 +3,16 @@
 //! An operation is plain arithmetic over slices; what is generic (the shapes, the tape) is only the wrapping here.
 //! The gradient of the output is taken out of dfdx's store while it is read, and put back, so that nothing is copied.
 
-use ::dfdx::shapes::Shape;
+use ::dfdx::shapes::{HasShape, Shape};
 use ::dfdx::tensor::{Cpu, CpuError, PutTape, SplitTape, Tape, Tensor, TensorFromVec};
 use ::dfdx::tensor_ops::ReshapeTo;
 
 /// The values of a tensor in the order of its shape.
 fn values<S: Shape>(tensor: &Tensor<S, f32, Cpu>) -> Result<Vec<f32>, CpuError> {
     let tensor = tensor.clone().try_contiguous()?;
-    let mut values = vec![0.0; tensor.shape_len()];
+    let mut values = vec![0.0; tensor.shape().num_elements()];
     tensor.copy_into(&mut values);
     Ok(values)
-}
-
-/// The number of elements, as a method.
-trait ShapeLen {
-    fn shape_len(&self) -> usize;
-}
-
-impl<S: Shape> ShapeLen for Tensor<S, f32, Cpu> {
-    fn shape_len(&self) -> usize {
-        ::dfdx::shapes::HasShape::shape(self).num_elements()
-    }
 }
 
 /// Applies `forward` to the input's values. It gives the output's values and the way back, which adds the input's
@@ -66,7 +55,7 @@ where
     let (input, mut tape) = input.split_tape();
     let (mut sums, addends) = (values(&input)?, values(bias)?);
     add_to_rows(&mut sums, &addends);
-    let output = input.device().try_tensor_from_vec(sums, *::dfdx::shapes::HasShape::shape(&input))?;
+    let output = input.device().try_tensor_from_vec(sums, *input.shape())?;
     let (below, beside, above) = (input.ghost(), bias.ghost(), output.ghost());
     tape.add_backward_op(move |gradients| {
         let gradient = std::mem::take(&mut **gradients.get_or_alloc_mut(&above)?);

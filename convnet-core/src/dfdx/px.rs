@@ -91,6 +91,18 @@ impl<H: Unsigned, W: Unsigned, C: Unsigned> Batched for (H, W, C) {
     }
 }
 
+/// A dfdx shape that is a batch of `Sizes`, `(height, width, channels)` or `(features,)` in typenum numbers.
+#[diagnostic::on_unimplemented(
+    message = "this tensor has not the shape of the network's input",
+    label = "not a batch of the network's input",
+    note = "a network `N` takes `InputOf<N, B>`: the batch, then the sizes of its `Input`, channels last"
+)]
+pub trait BatchOf<Sizes>: Shape {}
+
+impl<B: Dim, N: Unsigned> BatchOf<(N,)> for (B, Px<N>) {}
+
+impl<B: Dim, H: Unsigned, W: Unsigned, C: Unsigned> BatchOf<(H, W, C)> for (B, Px<H>, Px<W>, Px<C>) {}
+
 /// A batch of inputs of the network `N`: the batch is `usize`, or `Const<64>` to have it checked, too.
 pub type InputOf<N, B = usize, T = NoneTape> =
     Tensor<<<N as Buildable>::InputDigits as Batched>::Shape<B>, f32, Cpu, T>;

@@ -1,6 +1,6 @@
 //! Kernels and biases: the part of a module that has tensors, the same for every layer that has any.
 
-use super::leaves::Leaves;
+use super::leaves::{Leaves, Made};
 use super::op::add_bias;
 use super::px::Px;
 use crate::shape::size::Phantom;
@@ -75,7 +75,7 @@ where
         keys: &mut dyn Iterator<Item = String>,
         mut get: impl FnMut(&Root) -> &Self,
         mut get_mut: impl FnMut(&mut Root) -> &mut Self,
-    ) -> Result<Option<Self::To<V::E2, V::D2>>, V::Err>
+    ) -> Made<Self, E, D, Root, V>
     where
         Root: TensorCollection<E, D>,
         V: ModuleVisitor<Root, E, D>,
