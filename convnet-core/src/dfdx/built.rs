@@ -5,7 +5,7 @@
 //! buffer that the engines work on.
 
 use super::build::Buildable;
-use super::leaves::Leaves;
+use super::leaves::{Leaves, Path};
 use super::logits::Logits;
 use super::px::BatchOf;
 use crate::error::{Error, Result};
@@ -109,12 +109,28 @@ where
     }
 }
 
+/// The way from a network to its layers.
+#[derive(Clone, Copy)]
+struct ToLayers;
+
+impl<N, M: 'static> Path<Built<N, M>> for ToLayers {
+    type Part = M;
+
+    fn of(self, built: &Built<N, M>) -> &M {
+        &built.layers
+    }
+
+    fn of_mut(self, built: &mut Built<N, M>) -> &mut M {
+        &mut built.layers
+    }
+}
+
 impl<N: Network, M: Leaves<E, D>, E: Dtype, D: Device<E>> TensorCollection<E, D> for Built<N, M> {
     type To<E2: Dtype, D2: Device<E2>> = Built<N, M::To<E2, D2>>;
 
     fn iter_tensors<V: ModuleVisitor<Self, E, D>>(visitor: &mut V) -> Result<Option<Self::To<V::E2, V::D2>>, V::Err> {
         let mut keys = N::PLAN.weights().map(|(layer, weight)| format!("{}/{}", layer.name, weight.name));
-        let layers = M::visit(visitor, &mut keys, |built: &Self| &built.layers, |built| &mut built.layers)?;
+        let layers = M::visit(visitor, &mut keys, ToLayers)?;
         Ok(layers.map(|layers| Built { layers, network: PhantomData }))
     }
 }

@@ -66,7 +66,7 @@ pub use activation::Activate;
 pub use build::{Build, Buildable, BuiltOf};
 pub use built::Built;
 pub use identity::Identity;
-pub use leaves::{Leaves, Made};
+pub use leaves::{First, Leaves, Made, Path, Second, Whole};
 pub use logits::Logits;
 pub use px::{BatchOf, Batched, InputOf, IntoPx, OutputOf, Px, TensorsOf};
 pub use weights::Weights;

@@ -1,6 +1,6 @@
 //! Kernels and biases: the part of a module that has tensors, the same for every layer that has any.
 
-use super::leaves::{Leaves, Made};
+use super::leaves::{Leaves, Made, Path, Whole};
 use super::op::add_bias;
 use super::px::Px;
 use crate::shape::size::Phantom;
@@ -58,7 +58,7 @@ where
 
     fn iter_tensors<V: ModuleVisitor<Self, E, D>>(visitor: &mut V) -> Result<Option<Self::To<V::E2, V::D2>>, V::Err> {
         let mut keys = ["kernel", "bias"].into_iter().map(str::to_owned);
-        Self::visit(visitor, &mut keys, |weights| weights, |weights| weights)
+        Self::visit(visitor, &mut keys, Whole)
     }
 }
 
@@ -73,8 +73,7 @@ where
     fn visit<Root, V>(
         visitor: &mut V,
         keys: &mut dyn Iterator<Item = String>,
-        mut get: impl FnMut(&Root) -> &Self,
-        mut get_mut: impl FnMut(&mut Root) -> &mut Self,
+        path: impl Path<Root, Part = Self>,
     ) -> Made<Self, E, D, Root, V>
     where
         Root: TensorCollection<E, D>,
@@ -84,15 +83,15 @@ where
         let mut key = |name: &str| keys.next().unwrap_or_else(|| name.to_owned());
         let kernel = visitor.visit_tensor(
             &key("kernel"),
-            |root| &get(root).kernel,
-            |root| &mut get_mut(root).kernel,
+            |root| &path.of(root).kernel,
+            |root| &mut path.of_mut(root).kernel,
             TensorOptions::reset_with(glorot_uniform),
         )?;
         let bias = if USE_BIAS {
             let bias = visitor.visit_tensor(
                 &key("bias"),
-                |root| get(root).bias.as_ref().expect(MADE_WITH_BIAS),
-                |root| get_mut(root).bias.as_mut().expect(MADE_WITH_BIAS),
+                |root| path.of(root).bias.as_ref().expect(MADE_WITH_BIAS),
+                |root| path.of_mut(root).bias.as_mut().expect(MADE_WITH_BIAS),
                 TensorOptions::reset_to_zeros(),
             )?;
             bias.map(Some)
