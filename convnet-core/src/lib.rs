@@ -2,6 +2,8 @@
 //! together with the macro.
 
 pub mod data;
+#[cfg(feature = "dfdx")]
+pub mod dfdx;
 pub mod engine;
 pub mod error;
 #[doc(hidden)]
@@ -18,9 +20,10 @@ mod whole_file;
 pub use error::{Error, Result};
 pub use network::{Definition, Network, Sequential};
 
-/// What an expansion of `convnet!` adds for dfdx: nothing yet.
+/// Without dfdx there is nothing to say about a network to it.
+#[cfg(not(feature = "dfdx"))]
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __dfdx_module {
-    ($($tokens:tt)*) => {};
+    ($($network:tt)*) => {};
 }

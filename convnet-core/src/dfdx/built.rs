@@ -1,0 +1,210 @@
+//! A network as one dfdx module.
+//!
+//! [`Built`] holds the pairs of modules that dfdx runs, and adds what only the plan knows: the names of the weights
+//! (so that dfdx's `save_safetensors` writes `conv2d_1/kernel` and not `0.0.1.kernel`), and their order in the flat
+//! buffer that the engines work on.
+
+use super::build::Buildable;
+use super::leaves::{Leaves, Path};
+use super::logits::Logits;
+use super::px::BatchOf;
+use crate::error::{Error, Result};
+use crate::network::Network;
+use crate::shape::size::Phantom;
+use ::dfdx::nn::{
+    Module, ModuleMut, ModuleVisitor, RecursiveWalker, TensorCollection, TensorOptions, TensorVisitor, ViewTensorMut,
+    ViewTensorRef,
+};
+use ::dfdx::shapes::{Dtype, HasShape, Shape};
+use ::dfdx::tensor::{Cpu, CpuError, Gradients, Tensor};
+use ::dfdx::tensor_ops::Device;
+use std::convert::Infallible;
+use std::fmt;
+use std::marker::PhantomData;
+
+/// The network `N` as a dfdx module; `M` is the tree of its layers' modules.
+pub struct Built<N, M> {
+    /// The layers' modules, a tree of pairs. They run on maps of any size that fits (a convolutional base does).
+    pub layers: M,
+    network: Phantom<N>,
+}
+
+impl<N: Network, M: TensorCollection<f32, Cpu>> Built<N, M> {
+    /// All weights in the order of the network's plan: the flat parameter buffer, bit for bit.
+    pub fn to_flat(&self) -> Vec<f32> {
+        let mut reader = Reader(Vec::with_capacity(N::PARAMS));
+        let Ok(_) = M::iter_tensors(&mut RecursiveWalker { m: &self.layers, f: &mut reader });
+        reader.0
+    }
+
+    /// Takes all weights from a flat parameter buffer, bit for bit.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if there are not exactly [`Network::PARAMS`] weights; then nothing has changed.
+    pub fn from_flat(&mut self, weights: &[f32]) -> Result<()> {
+        if weights.len() != N::PARAMS {
+            return Err(Error::Data {
+                what: format!("weights of the network `{}`", N::NAME),
+                expected: N::PARAMS.to_string(),
+                found: weights.len().to_string(),
+            });
+        }
+        let Ok(_) = M::iter_tensors(&mut RecursiveWalker { m: &mut self.layers, f: &mut Writer(weights) });
+        Ok(())
+    }
+
+    /// The gradients of all weights in the order of [`Built::to_flat`]; zero for a weight that has none.
+    ///
+    /// # Errors
+    /// dfdx's, when memory runs out.
+    pub fn flat_gradients(&self, gradients: &mut Gradients<f32, Cpu>) -> Result<Vec<f32>, CpuError> {
+        let mut reader = GradientReader { gradients, flat: Vec::with_capacity(N::PARAMS) };
+        M::iter_tensors(&mut RecursiveWalker { m: &self.layers, f: &mut reader })?;
+        Ok(reader.flat)
+    }
+}
+
+impl<N: Buildable, M> Built<N, M> {
+    /// What the network computes before the activation of its last layer: what dfdx's losses "with logits" take.
+    ///
+    /// # Panics
+    /// When memory runs out, as dfdx's `forward` does; [`Logits::try_logits`] of [`Built::layers`] does not.
+    pub fn logits<S, T>(&self, input: Tensor<S, f32, Cpu, T>) -> M::Output
+    where
+        S: BatchOf<N::InputDigits>,
+        M: Logits<Tensor<S, f32, Cpu, T>>,
+    {
+        match self.layers.try_logits(input) {
+            Ok(output) => output,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+}
+
+impl<N, M, S, T> Module<Tensor<S, f32, Cpu, T>> for Built<N, M>
+where
+    N: Buildable,
+    S: BatchOf<N::InputDigits>,
+    M: Module<Tensor<S, f32, Cpu, T>>,
+{
+    type Output = M::Output;
+    type Error = M::Error;
+
+    fn try_forward(&self, input: Tensor<S, f32, Cpu, T>) -> Result<Self::Output, Self::Error> {
+        self.layers.try_forward(input)
+    }
+}
+
+impl<N, M, S, T> ModuleMut<Tensor<S, f32, Cpu, T>> for Built<N, M>
+where
+    N: Buildable,
+    S: BatchOf<N::InputDigits>,
+    M: ModuleMut<Tensor<S, f32, Cpu, T>>,
+{
+    type Output = M::Output;
+    type Error = M::Error;
+
+    fn try_forward_mut(&mut self, input: Tensor<S, f32, Cpu, T>) -> Result<Self::Output, Self::Error> {
+        self.layers.try_forward_mut(input)
+    }
+}
+
+/// The way from a network to its layers.
+#[derive(Clone, Copy)]
+struct ToLayers;
+
+impl<N, M: 'static> Path<Built<N, M>> for ToLayers {
+    type Part = M;
+
+    fn of(self, built: &Built<N, M>) -> &M {
+        &built.layers
+    }
+
+    fn of_mut(self, built: &mut Built<N, M>) -> &mut M {
+        &mut built.layers
+    }
+}
+
+impl<N: Network, M: Leaves<E, D>, E: Dtype, D: Device<E>> TensorCollection<E, D> for Built<N, M> {
+    type To<E2: Dtype, D2: Device<E2>> = Built<N, M::To<E2, D2>>;
+
+    fn iter_tensors<V: ModuleVisitor<Self, E, D>>(visitor: &mut V) -> Result<Option<Self::To<V::E2, V::D2>>, V::Err> {
+        let mut keys = N::PLAN.weights().map(|(layer, weight)| format!("{}/{}", layer.name, weight.name));
+        let layers = M::visit(visitor, &mut keys, ToLayers)?;
+        Ok(layers.map(|layers| Built { layers, network: PhantomData }))
+    }
+}
+
+impl<N, M: Clone> Clone for Built<N, M> {
+    fn clone(&self) -> Self {
+        Built { layers: self.layers.clone(), network: PhantomData }
+    }
+}
+
+impl<N: Network, M: fmt::Debug> fmt::Debug for Built<N, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Built").field("network", &N::NAME).field("layers", &self.layers).finish()
+    }
+}
+
+/// Collects the weights that it visits.
+struct Reader(Vec<f32>);
+
+impl TensorVisitor<f32, Cpu> for Reader {
+    type Viewer = ViewTensorRef;
+    type Err = Infallible;
+    type E2 = f32;
+    type D2 = Cpu;
+
+    fn visit<S: Shape>(
+        &mut self,
+        _: TensorOptions<S, f32, Cpu>,
+        tensor: &Tensor<S, f32, Cpu>,
+    ) -> Result<Option<Tensor<S, f32, Cpu>>, Infallible> {
+        self.0.extend(tensor.as_vec());
+        Ok(None)
+    }
+}
+
+/// Collects the gradients of the weights that it visits.
+struct GradientReader<'a> {
+    gradients: &'a mut Gradients<f32, Cpu>,
+    flat: Vec<f32>,
+}
+
+impl TensorVisitor<f32, Cpu> for GradientReader<'_> {
+    type Viewer = ViewTensorRef;
+    type Err = CpuError;
+    type E2 = f32;
+    type D2 = Cpu;
+
+    fn visit<S: Shape>(
+        &mut self,
+        _: TensorOptions<S, f32, Cpu>,
+        tensor: &Tensor<S, f32, Cpu>,
+    ) -> Result<Option<Tensor<S, f32, Cpu>>, CpuError> {
+        self.flat.extend_from_slice(self.gradients.get_or_alloc_mut(tensor)?);
+        Ok(None)
+    }
+}
+
+/// Hands its weights to what it visits. There are enough of them: [`Built::from_flat`] counts.
+struct Writer<'a>(&'a [f32]);
+
+impl TensorVisitor<f32, Cpu> for Writer<'_> {
+    type Viewer = ViewTensorMut;
+    type Err = Infallible;
+    type E2 = f32;
+    type D2 = Cpu;
+
+    fn visit<S: Shape>(
+        &mut self,
+        _: TensorOptions<S, f32, Cpu>,
+        tensor: &mut Tensor<S, f32, Cpu>,
+    ) -> Result<Option<Tensor<S, f32, Cpu>>, Infallible> {
+        let (weights, rest) = self.0.split_at(tensor.shape().num_elements());
+        tensor.copy_from(weights);
+        self.0 = rest;
+        Ok(None)
+    }
+}

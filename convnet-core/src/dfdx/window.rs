@@ -1,0 +1,123 @@
+//! The arithmetic of sliding windows, over plain slices: what convolution and pooling share.
+//!
+//! Maps are `(batch, height, width, channels)`. A convolution is a matrix product over the *patches* of a map: one row
+//! for each place of the window, one column for each tap and channel (im2col). Its gradient adds the patches'
+//! gradients back where they came from. Clarity counts here, speed does not: this is the reference.
+
+use crate::layers::{Window, WindowKind};
+use crate::shape::Axis;
+use crate::shape::size::TypeSize;
+use typenum::Unsigned;
+
+/// The height and width of a [`Window`] as typenum numbers: the first two sizes of a kernel.
+pub trait KernelSize: WindowKind {
+    /// The window's height.
+    type KernelHeight: Unsigned;
+    /// The window's width.
+    type KernelWidth: Unsigned;
+}
+
+impl<KH, KW, SH, SW, DH, DW, P> KernelSize for Window<KH, KW, SH, SW, DH, DW, P>
+where
+    Self: WindowKind,
+    KH: TypeSize,
+    KW: TypeSize,
+{
+    type KernelHeight = KH::Digits;
+    type KernelWidth = KW::Digits;
+}
+
+/// A window on a map of known height and width.
+#[derive(Clone, Copy, Debug)]
+pub struct Sliding {
+    axes: [Axis; 2],
+    input: [usize; 2],
+    output: [usize; 2],
+}
+
+impl Sliding {
+    /// The window `Win` on a map of `height` × `width`. Called in const code only: a window that does not fit does
+    /// not compile.
+    pub const fn new<Win: WindowKind>(height: usize, width: usize) -> Self {
+        let axes = [Win::VERTICAL, Win::HORIZONTAL];
+        match (axes[0].output(height), axes[1].output(width)) {
+            (Some(down), Some(across)) => Sliding { axes, input: [height, width], output: [down, across] },
+            _ => panic!("the window does not fit the feature map"),
+        }
+    }
+
+    /// How many places the window has on one map.
+    pub const fn places(&self) -> usize {
+        self.output[0] * self.output[1]
+    }
+
+    /// How many taps the window has.
+    pub const fn taps(&self) -> usize {
+        self.axes[0].window * self.axes[1].window
+    }
+
+    /// Calls `visit` with each place (counted through the batch), tap (in reading order) and the position under it
+    /// (counted through the batch), or `None` where that lies in the padding.
+    fn for_each(&self, batch: usize, mut visit: impl FnMut(usize, usize, Option<usize>)) {
+        let ([height, width], [down, across]) = (self.input, self.output);
+        for place in 0..batch * self.places() {
+            let (image, i, j) = (place / self.places(), place / across % down, place % across);
+            for u in 0..self.axes[0].window {
+                let row = position(&self.axes[0], height, i, u);
+                for v in 0..self.axes[1].window {
+                    let column = position(&self.axes[1], width, j, v);
+                    let under = row.zip(column).map(|(row, column)| (image * height + row) * width + column);
+                    visit(place, u * self.axes[1].window + v, under);
+                }
+            }
+        }
+    }
+
+    /// The patches of a batch of maps, `(places of all maps, taps · channels)`; zero in the padding.
+    pub fn patches(&self, maps: &[f32], batch: usize, channels: usize) -> Vec<f32> {
+        let mut patches = vec![0.0; batch * self.places() * self.taps() * channels];
+        self.for_each(batch, |place, tap, under| {
+            if let Some(under) = under {
+                let to = (place * self.taps() + tap) * channels;
+                patches[to..to + channels].copy_from_slice(&maps[under * channels..(under + 1) * channels]);
+            }
+        });
+        patches
+    }
+
+    /// Adds the gradients of [`Sliding::patches`] to the gradients of the maps.
+    pub fn add_patches(&self, maps: &mut [f32], patches: &[f32], batch: usize, channels: usize) {
+        self.for_each(batch, |place, tap, under| {
+            if let Some(under) = under {
+                let from = (place * self.taps() + tap) * channels;
+                let patch = &patches[from..from + channels];
+                maps[under * channels..(under + 1) * channels]
+                    .iter_mut()
+                    .zip(patch)
+                    .for_each(|(sum, part)| *sum += part);
+            }
+        });
+    }
+
+    /// The largest value under the window, channel by channel, and which element of the maps it is: the first of them
+    /// in reading order. The padding is never looked at.
+    pub fn maxima(&self, maps: &[f32], batch: usize, channels: usize) -> (Vec<f32>, Vec<usize>) {
+        let len = batch * self.places() * channels;
+        let (mut maxima, mut winners) = (vec![f32::NEG_INFINITY; len], vec![usize::MAX; len]);
+        self.for_each(batch, |place, _, under| {
+            let Some(under) = under else { return };
+            for channel in 0..channels {
+                let (to, from) = (place * channels + channel, under * channels + channel);
+                if winners[to] == usize::MAX || maps[from] > maxima[to] {
+                    (maxima[to], winners[to]) = (maps[from], from);
+                }
+            }
+        });
+        (maxima, winners)
+    }
+}
+
+/// The position under a tap at a place of the window; `None` in the padding.
+fn position(axis: &Axis, size: usize, place: usize, tap: usize) -> Option<usize> {
+    (place * axis.stride + tap * axis.dilation).checked_sub(axis.pad_before(size)).filter(|&position| position < size)
+}

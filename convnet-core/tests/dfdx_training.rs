@@ -1,0 +1,207 @@
+//! Training with dfdx's own optimizers and losses, and the weights' ways in and out.
+#![cfg(feature = "dfdx")]
+
+mod naive;
+mod nets;
+
+use convnet_core::dfdx::dfdx;
+use convnet_core::dfdx::prelude::*;
+use convnet_core::{Network, Result};
+use dfdx::optim::{Adam, AdamConfig, Sgd, SgdConfig};
+use naive::numbers;
+use nets::*;
+use std::path::PathBuf;
+
+/// 32 noisy images of a bright bar, one column to each class.
+fn bars() -> (Vec<f32>, Vec<usize>) {
+    let classes: Vec<usize> = (0..32).map(|image| image % 10).collect();
+    let mut pixels = numbers(5, classes.len() * 28 * 28);
+    for (image, &class) in pixels.chunks_exact_mut(28 * 28).zip(&classes) {
+        for row in image.chunks_exact_mut(28) {
+            row[2 + 2 * class] += 3.0;
+        }
+    }
+    (pixels, classes)
+}
+
+/// The losses of `steps` steps on one batch.
+fn train(
+    model: &mut BuiltOf<Digits>,
+    mut optimizer: impl Optimizer<BuiltOf<Digits>, Cpu, f32>,
+    steps: usize,
+) -> Result<Vec<f32>> {
+    let dev = Cpu::default();
+    let (pixels, classes) = bars();
+    let images = dev.inputs::<Digits, _>(Const::<32>, pixels)?;
+    let targets = dev.one_hot::<Digits, _>(Const::<32>, &classes)?;
+    let mut gradients = model.alloc_grads();
+    let mut losses = Vec::new();
+    for _ in 0..steps {
+        let logits = model.logits(images.clone().traced(gradients));
+        let loss = cross_entropy_with_logits_loss(logits, targets.clone());
+        losses.push(loss.array());
+        gradients = loss.backward();
+        optimizer.update(model, &gradients).expect("every weight has a gradient");
+        model.zero_grads(&mut gradients);
+    }
+    Ok(losses)
+}
+
+#[test]
+fn sgd_lowers_the_loss() -> Result<()> {
+    let mut model = Cpu::default().build_module::<Digits, f32>();
+    let optimizer = Sgd::new(&model, SgdConfig { lr: 0.05, ..Default::default() });
+    let losses = train(&mut model, optimizer, 20)?;
+    assert!(losses[19] < 0.5 * losses[0], "{losses:?}");
+    Ok(())
+}
+
+#[test]
+fn adam_learns_the_batch() -> Result<()> {
+    let mut model = Cpu::default().build_module::<Digits, f32>();
+    let optimizer = Adam::new(&model, AdamConfig::default());
+    let losses = train(&mut model, optimizer, 25)?;
+    assert!(losses[24] < 0.1 * losses[0], "{losses:?}");
+
+    let (pixels, classes) = bars();
+    let rows = model.forward(Cpu::default().inputs::<Digits, _>(32, pixels)?).as_vec();
+    for (row, class) in rows.chunks_exact(10).zip(classes) {
+        assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5, "probabilities: {row:?}");
+        assert!(row[class] > 0.5, "class {class}: {row:?}");
+    }
+    Ok(())
+}
+
+/// A sigmoid's logits and dfdx's binary loss; a network on a network.
+#[test]
+fn binary_networks_train() -> Result<()> {
+    let dev = Cpu::default();
+    let mut model = dev.build_module::<OnBase, f32>();
+    let images = dev.inputs::<OnBase, _>(8, numbers(3, 8 * 9 * 9 * 2))?;
+    let targets = dev.outputs::<OnBase, _>(8, vec![1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.0])?;
+    let mut optimizer = Adam::new(&model, AdamConfig { lr: 0.01, ..Default::default() });
+    let mut losses = Vec::new();
+    for _ in 0..30 {
+        let logits = model.logits(images.clone().traced(model.alloc_grads()));
+        let loss = binary_cross_entropy_with_logits_loss(logits, targets.clone());
+        losses.push(loss.array());
+        optimizer.update(&mut model, &loss.backward()).expect("every weight has a gradient");
+    }
+    assert!(losses[29] < 0.2 * losses[0], "{losses:?}");
+    Ok(())
+}
+
+#[test]
+fn parameters_are_those_of_the_plan() {
+    let dev = Cpu::default();
+    assert_eq!(dev.build_module::<Digits, f32>().num_trainable_params(), Digits::PARAMS);
+    assert_eq!(dev.build_module::<OnBase, f32>().num_trainable_params(), OnBase::PARAMS);
+    assert_eq!(dev.build_module::<Odd, f32>().num_trainable_params(), Odd::PARAMS);
+    assert_eq!(dev.build_module::<Classifier<3>, f32>().num_trainable_params(), Classifier::<3>::PARAMS);
+    assert!(dev.build_module::<Nothing, f32>().to_flat().is_empty());
+}
+
+/// Every bit pattern comes through, NaNs, infinities and both zeros among them.
+#[test]
+fn flat_weights_come_back_bit_for_bit() -> Result<()> {
+    let mut model = Cpu::default().build_module::<OnBase, f32>();
+    let mut weights = numbers(9, OnBase::PARAMS);
+    let special = [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0, 1e-45, f32::MAX];
+    weights[70..70 + special.len()].copy_from_slice(&special);
+    model.from_flat(&weights)?;
+    let bits = |weights: &[f32]| weights.iter().map(|weight| weight.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(&model.to_flat()), bits(&weights));
+    Ok(())
+}
+
+#[test]
+fn flat_weights_lie_where_the_plan_says() -> Result<()> {
+    let mut model = Cpu::default().build_module::<OnBase, f32>();
+    let weights = numbers(10, OnBase::PARAMS);
+    model.from_flat(&weights)?;
+    let expected: Vec<&[f32]> = OnBase::PLAN.weights().map(|(_, weight)| &weights[weight.range()]).collect();
+    let ((conv, _), (_, dense)) = &model.layers;
+    let found = [conv.kernel.as_vec(), bias(conv.bias()), dense.kernel.as_vec(), bias(dense.bias())];
+    assert_eq!(found.as_slice(), expected);
+    Ok(())
+}
+
+fn bias<N: typenum::Unsigned>(bias: Option<&Tensor<(Px<N>,), f32, Cpu>>) -> Vec<f32> {
+    bias.map(Tensor::as_vec).unwrap_or_default()
+}
+
+#[test]
+fn a_wrong_number_of_weights_is_an_error_and_changes_nothing() {
+    let mut model = Cpu::default().build_module::<OnBase, f32>();
+    let before = model.to_flat();
+    let error = model.from_flat(&[0.0; 7]).expect_err("141 weights are needed");
+    assert_eq!(error.to_string(), "weights of the network `OnBase`: expected 141, found 7");
+    assert_eq!(model.to_flat(), before);
+}
+
+/// Kernels within Glorot's limit and spread over it, biases zero, as Keras starts.
+#[test]
+fn weights_start_as_the_plan_says() {
+    use convnet_core::plan::Initializer;
+    let flat = Cpu::default().build_module::<Digits, f32>().to_flat();
+    for (layer, weight) in Digits::PLAN.weights() {
+        let values = &flat[weight.range()];
+        match weight.initializer {
+            Initializer::Zeros => assert!(values.iter().all(|&value| value == 0.0), "{}", layer.name),
+            Initializer::GlorotUniform { fan_in, fan_out } => {
+                let limit = (6.0 / (fan_in + fan_out) as f32).sqrt();
+                let largest = values.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
+                let mean = values.iter().sum::<f32>() / values.len() as f32;
+                let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f32>() / values.len() as f32;
+                assert!(largest <= limit && largest > 0.95 * limit, "{}: {largest} of {limit}", layer.name);
+                assert!(mean.abs() < 0.1 * limit, "{}: mean {mean}", layer.name);
+                assert!((3.0 * variance / limit.powi(2) - 1.0).abs() < 0.15, "{}: variance {variance}", layer.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn reset_draws_new_weights() {
+    let mut model = Cpu::default().build_module::<Base, f32>();
+    let before = model.to_flat();
+    model.reset_params();
+    let after = model.to_flat();
+    assert!(before.iter().zip(&after).take(72).all(|(before, after)| before != after), "a kernel of 72 values");
+    assert_eq!(after[72..], [0.0; 4]);
+}
+
+fn file(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{name}", std::process::id()))
+}
+
+#[test]
+fn safetensors_come_back_and_have_the_names_of_the_plan() {
+    let dev = Cpu::default();
+    let (saved, mut loaded) = (dev.build_module::<Digits, f32>(), dev.build_module::<Digits, f32>());
+    assert_ne!(saved.to_flat(), loaded.to_flat(), "another draw");
+    let path = file("digits.safetensors");
+    saved.save_safetensors(&path).expect("a file can be written");
+    loaded.load_safetensors(&path).expect("and read");
+    let bytes = std::fs::read(&path).expect("and read again");
+    std::fs::remove_file(&path).expect("and removed");
+    assert_eq!(saved.to_flat(), loaded.to_flat());
+
+    let header = String::from_utf8_lossy(&bytes[8..8 + bytes[0] as usize + 256 * bytes[1] as usize]);
+    for (layer, weight) in Digits::PLAN.weights() {
+        let sizes: Vec<String> = weight.sizes().iter().map(usize::to_string).collect();
+        let entry = format!(r#""{}/{}":{{"dtype":"F32","shape":[{}]"#, layer.name, weight.name, sizes.join(","));
+        assert!(header.contains(&entry), "{entry} in {header}");
+    }
+    assert_eq!(header.matches("F32").count(), Digits::PLAN.weights().count());
+}
+
+#[test]
+fn weights_of_another_network_are_refused() {
+    let dev = Cpu::default();
+    let path = file("base.safetensors");
+    dev.build_module::<Base, f32>().save_safetensors(&path).expect("a file can be written");
+    let refused = dev.build_module::<Digits, f32>().load_safetensors(&path);
+    std::fs::remove_file(&path).expect("and removed");
+    assert!(refused.is_err());
+}
