@@ -25,19 +25,31 @@
 //!
 //! This package is a façade: `convnet-macros` holds the macro, `convnet-core` everything else.
 
-pub use convnet_core::{Definition, Error, Network, Result, Sequential, error, layers, network, plan, shape, summary};
+pub use convnet_core::data::{self, datasets};
+#[cfg(feature = "dfdx")]
+pub use convnet_core::dfdx;
+pub use convnet_core::{Definition, Error, Network, Result, Sequential};
+pub use convnet_core::{engine, error, layers, model, network, plan, shape, summary, train, weights};
 pub use convnet_macros::convnet;
 
-/// What a program that defines networks needs.
+/// What a program that defines, trains and uses networks needs.
 pub mod prelude {
-    pub use crate::{Network, convnet};
+    pub use crate::convnet;
+    pub use convnet_core::Network;
+    pub use convnet_core::data::{DataFor, DataSet, ImageSet, VectorSet, datasets};
+    pub use convnet_core::model::{Callback, Fit, Model};
+    pub use convnet_core::train::{Adam, AdamW, Optimizer, RmsProp, Sgd};
+    pub use convnet_core::train::{
+        BinaryCrossentropy, CategoricalCrossentropy, Loss, MeanSquaredError, SparseCategoricalCrossentropy,
+    };
+    pub use convnet_core::train::{Epoch, History, Score, Verbose};
 }
 
 /// What expansions of [`convnet!`] name.
 #[doc(hidden)]
 pub mod __private {
     pub use convnet_core::__dfdx_module as dfdx_module;
-    pub use convnet_core::expansion::{Mistakes, report_input, report_layer, report_network, typenum};
+    pub use convnet_core::expansion::{Mistakes, report_input, report_layer, report_network, top_digit, typenum};
     pub use convnet_core::layers::activation::{Linear, Relu, Sigmoid, Softmax, Tanh};
     pub use convnet_core::layers::conv2d::Conv2D;
     pub use convnet_core::layers::dense::Dense;

@@ -38,6 +38,13 @@ pub const fn report_network(network: &str, fault: &Option<Fault>, from: usize, c
     }
 }
 
+/// The highest of the eight hexadecimal digits of a constant size; stops the compilation if it has more than eight.
+#[track_caller]
+pub const fn top_digit(size: usize) -> usize {
+    assert!(size >> 28 < 16, "a size of a layer must be below 2^32");
+    size >> 28
+}
+
 /// Carries the macro's complaints within a type: a layer that does nothing.
 pub struct Mistakes<const COUNT: usize>;
 

@@ -9,6 +9,7 @@ pub mod error;
 #[doc(hidden)]
 pub mod expansion;
 pub mod layers;
+pub mod model;
 pub mod network;
 pub mod plan;
 pub mod shape;

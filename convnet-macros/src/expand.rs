@@ -118,13 +118,14 @@ fn size(size: &Size) -> TokenStream {
             // The `let` is where the compiler complains of an expression that is no `usize`.
             // Located there it is, but ours: lints on what users write would blame them for our style.
             let place = Span::call_site().located_at(expression.span());
-            let digits = (0..8u32).rev().map(|digit| {
+            let top = quote_spanned! {place=>
+                { let size: usize = #expression; ::convnet::__private::top_digit(size) }
+            };
+            let digits = (0..7u32).rev().map(|digit| {
                 let shift = Literal::u32_unsuffixed(4 * digit);
-                // The highest keeps all that is left, so that a size above 32 bits is not cut in silence.
-                let mask = (digit < 7).then(|| quote!(&15));
-                quote_spanned!(place=> { let size: usize = #expression; (size >> #shift) #mask })
+                quote_spanned!(place=> { let size: usize = #expression; (size >> #shift) & 15 })
             });
-            quote!(::convnet::__private::Hex<#(#digits),*>)
+            quote!(::convnet::__private::Hex<#top, #(#digits),*>)
         }
         Size::Generic(name) => quote!(::convnet::__private::Num<#name>),
         Size::Faulty => self::size(&Size::Known(1)),

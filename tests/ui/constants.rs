@@ -30,4 +30,11 @@ convnet! {
 
 const _: () = assert!(Generic::<5>::PARAMS > 0);
 
+convnet! {
+    type TooLarge = [Input(3, 3, 1), Flatten(), Dense(5 << 40)];
+    type AlsoTooLarge = [Input(3, 3, 1), Flatten(), Dense(LARGE)];
+}
+
+const LARGE: usize = 1 << 33;
+
 fn main() {}

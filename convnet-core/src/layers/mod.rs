@@ -61,6 +61,15 @@ impl Op {
             Op::MaxPooling2D(_) | Op::Flatten => Activation::Linear,
         }
     }
+
+    /// The same with another activation; unchanged where the layer has none.
+    pub const fn with_activation(self, activation: Activation) -> Op {
+        match self {
+            Op::Conv2D(spec) => Op::Conv2D(conv2d::Spec { activation, ..spec }),
+            Op::Dense(spec) => Op::Dense(dense::Spec { activation, ..spec }),
+            Op::MaxPooling2D(_) | Op::Flatten => self,
+        }
+    }
 }
 
 /// One layer of a listing, as its type says it: before any shape is known.

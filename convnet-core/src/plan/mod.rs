@@ -1,6 +1,6 @@
 //! The plan: all that is known of a network before it runs, as one constant.
 //!
-//! [`build`] folds the layers of a network's type, in order, into a [`Table`]: names, shapes, parameters, where each
+//! [`build()`] folds the layers of a network's type, in order, into a [`Table`]: names, shapes, parameters, where each
 //! weight lies in one flat buffer. Everything else reads the resulting [`Plan`]: summary, saving and loading, engines,
 //! initialisers. A network that cannot be is a [`Fault`] in the table, raised at compile time where it reads well.
 
@@ -31,6 +31,14 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The plan of the first `layers` layers alone: what leads to an inner layer's output. Weights keep their places.
+    pub fn prefix(&self, layers: usize) -> Plan {
+        let layers = &self.layers[..layers.min(self.layers.len())];
+        let params = layers.iter().map(LayerPlan::params).sum();
+        let output = layers.last().map_or(self.input, |layer| layer.output);
+        Plan { layers, params, trainable_params: params, output, ..*self }
+    }
+
     /// All weight tensors in the order of the flat buffer, each with its layer.
     pub fn weights(&self) -> impl Iterator<Item = (&'static LayerPlan, &'static Weight)> + use<> {
         self.layers.iter().flat_map(|layer| layer.weights().iter().map(move |weight| (layer, weight)))

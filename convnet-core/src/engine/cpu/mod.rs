@@ -1,6 +1,12 @@
-//! The CPU engine.
+//! The CPU engine: a [`crate::plan::Plan`] becomes a `Program` of [`kernel::Kernel`]s, which an [`executor::Executor`] runs on the
+//! threads of a [`pool::Pool`]. [`kernels`] holds the kernels, one family a file, each written once for the three levels of
+//! [`simd`].
 
+mod disjoint;
+pub mod executor;
 pub mod kernel;
 pub mod kernels;
+pub mod pool;
+mod program;
 pub mod select;
 pub mod simd;

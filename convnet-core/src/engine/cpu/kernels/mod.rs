@@ -35,3 +35,16 @@ pub fn select(op: &Op, input: Shape, output: Shape, activation: Activation, leve
         Op::Flatten => None,
     }
 }
+
+/// The kernel for the head of `layers` (each with its input and output shape), and how many of them it covers; `None`
+/// where the first is a `Flatten`. `first`: nobody asks for the gradient of the input. `exact`: no sum is re-associated.
+pub fn choose(
+    layers: &[(Op, Shape, Shape)],
+    first: bool,
+    exact: bool,
+    level: Level,
+) -> Option<(Box<dyn Kernel>, usize)> {
+    let (op, input, output) = layers[0];
+    let general = || Some((select(&op, input, output, op.activation(), level)?, 1));
+    fast3x3::select(layers, first, exact, level).or_else(general)
+}

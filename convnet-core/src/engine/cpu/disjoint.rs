@@ -1,0 +1,39 @@
+//! One buffer, many threads, each in its own part.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+/// A mutable slice whose parts are handed to several threads. Rust cannot see that the parts do not overlap, so that
+/// is the promise of whoever calls [`Disjoint::part`].
+pub struct Disjoint<'a, T> {
+    start: *mut T,
+    len: usize,
+    slice: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: it is a mutable slice by another name, and parts reach other threads only through `part`, whose callers
+// promise that no two overlap.
+unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
+
+impl<'a, T> Disjoint<'a, T> {
+    /// Takes the slice over for as long as it is borrowed.
+    pub fn new(slice: &'a mut [T]) -> Self {
+        Disjoint { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
+    }
+
+    /// Whether there is nothing to hand out.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The part in `range`. Panics beyond the end.
+    ///
+    /// # Safety
+    /// No other part that overlaps it is in use while this one is.
+    #[allow(clippy::mut_from_ref)] // the point of the type; see the safety contract
+    pub unsafe fn part(&self, range: Range<usize>) -> &mut [T] {
+        assert!(range.start <= range.end && range.end <= self.len);
+        // SAFETY: within the slice by the assertion; not aliased by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.end - range.start) }
+    }
+}

@@ -1,0 +1,237 @@
+//! A few threads that take small pieces of work as they come.
+//!
+//! [`Pool::run`] hands out the numbers `0..items`, each to whichever thread asks first, and returns when all are done.
+//! The calling thread works, too. A training step takes well under a millisecond and runs several such rounds, so
+//! waiting threads spin for a moment before they sleep: waking a sleeper costs more than most rounds. Which thread
+//! does a piece must not matter to the result; that is the callers' part.
+//!
+//! The round is one atomic word, `items | next`: claiming a piece is a compare-and-swap on it, and whoever has claimed
+//! one knows that the round cannot end (nor its job go away) before the piece is done. A thread that the system has
+//! taken off its core holds up the others only while it holds a piece.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+/// A piece of work: the thread's number (0 is the caller) and the item's.
+type Job<'a> = dyn Fn(usize, usize) + Sync + 'a;
+
+/// Rounds of spinning before a thread begins to give its core away, and before it sleeps.
+const SPINS: usize = 4_000;
+const YIELDS: usize = 200;
+
+/// Threads that work together. Dropping the pool ends them.
+pub struct Pool {
+    shared: Arc<Shared>,
+    helpers: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    /// `items << 32 | next`
+    round: AtomicU64,
+    /// A thin pointer to the caller's `&Job`, valid while a piece of the round is claimed and not done.
+    job: AtomicPtr<&'static Job<'static>>,
+    done: AtomicUsize,
+    panicked: AtomicBool,
+    closing: AtomicBool,
+    sleepers: AtomicUsize,
+    lock: Mutex<()>,
+    wake: Condvar,
+}
+
+impl Pool {
+    /// A pool of `threads` threads, the calling one included; 0 stands for as many as the machine runs at once.
+    pub fn new(threads: usize) -> Pool {
+        let threads = match threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            some => some,
+        };
+        let shared = Arc::new(Shared {
+            round: AtomicU64::new(0),
+            job: AtomicPtr::new(std::ptr::null_mut()),
+            done: AtomicUsize::new(0),
+            panicked: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            sleepers: AtomicUsize::new(0),
+            lock: Mutex::new(()),
+            wake: Condvar::new(),
+        });
+        let helpers = (1..threads)
+            .map_while(|number| {
+                let shared = Arc::clone(&shared);
+                // A machine that gives no further thread gets by with those that it gave.
+                std::thread::Builder::new().name(format!("convnet-{number}")).spawn(move || shared.help(number)).ok()
+            })
+            .collect();
+        Pool { shared, helpers }
+    }
+
+    /// How many threads work, the caller included.
+    pub fn threads(&self) -> usize {
+        self.helpers.len() + 1
+    }
+
+    /// Calls `job(thread, item)` once for each item below `items`, on all threads, and returns when all are done.
+    pub fn run(&mut self, items: usize, job: &Job<'_>) {
+        if self.helpers.is_empty() || items <= 1 {
+            (0..items).for_each(|item| job(0, item));
+            return;
+        }
+        let shared = &*self.shared;
+        // SAFETY: only the lifetime changes. The pointer is used by threads that have claimed a piece of this round, and
+        // this function does not return, nor unwind, before every claimed piece is done.
+        let job: &'static Job<'static> = unsafe { std::mem::transmute::<&Job<'_>, &'static Job<'static>>(job) };
+        let mut job = job;
+        shared.done.store(0, Ordering::Relaxed);
+        shared.job.store(&raw mut job, Ordering::Relaxed);
+        shared.round.store((items as u64) << 32, Ordering::SeqCst);
+        if shared.sleepers.load(Ordering::SeqCst) > 0 {
+            drop(shared.lock.lock().unwrap_or_else(PoisonError::into_inner));
+            shared.wake.notify_all();
+        }
+        shared.work(0);
+        let mut waited = 0;
+        while shared.done.load(Ordering::Acquire) < items {
+            pause(&mut waited);
+        }
+        if shared.panicked.swap(false, Ordering::Relaxed) {
+            resume_unwind(Box::new("a worker thread panicked"));
+        }
+    }
+}
+
+impl Shared {
+    /// Does pieces of the current round until none is left.
+    fn work(&self, thread: usize) {
+        let mut round = self.round.load(Ordering::Acquire);
+        loop {
+            let (items, next) = (round >> 32, round & u64::from(u32::MAX));
+            if next >= items {
+                return;
+            }
+            match self.round.compare_exchange_weak(round, round + 1, Ordering::AcqRel, Ordering::Acquire) {
+                Err(now) => round = now,
+                Ok(_) => {
+                    // SAFETY: the piece is claimed and not done, so `run` has not returned, and `job` is that of its round.
+                    let job = unsafe { *self.job.load(Ordering::Relaxed) };
+                    if catch_unwind(AssertUnwindSafe(|| job(thread, next as usize))).is_err() {
+                        self.panicked.store(true, Ordering::Relaxed);
+                    }
+                    self.done.fetch_add(1, Ordering::Release);
+                    round = self.round.load(Ordering::Acquire);
+                }
+            }
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        let round = self.round.load(Ordering::SeqCst);
+        round >> 32 > round & u64::from(u32::MAX)
+    }
+
+    /// The life of a helper.
+    fn help(&self, thread: usize) {
+        let mut waited = 0;
+        loop {
+            if self.has_work() {
+                self.work(thread);
+                waited = 0;
+            } else if self.closing.load(Ordering::Acquire) {
+                return;
+            } else if waited < SPINS + YIELDS {
+                pause(&mut waited);
+            } else {
+                self.sleep();
+                waited = 0;
+            }
+        }
+    }
+
+    fn sleep(&self) {
+        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        // The caller publishes the round before it looks for sleepers, and a sleeper says that it sleeps before it looks
+        // for a round: one of them sees the other.
+        while !self.has_work() && !self.closing.load(Ordering::SeqCst) {
+            guard = self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Waits a moment, the longer the more moments have passed.
+fn pause(waited: &mut usize) {
+    *waited += 1;
+    if *waited < SPINS {
+        std::hint::spin_loop();
+    } else {
+        std::thread::yield_now();
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        {
+            let _guard = self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            self.shared.closing.store(true, Ordering::SeqCst);
+        }
+        self.shared.wake.notify_all();
+        for helper in self.helpers.drain(..) {
+            // A helper catches every panic of a job, so there is no error to see here.
+            let _ = helper.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pool;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn every_item_is_done_once_in_every_round() {
+        for threads in 1..=4 {
+            let mut pool = Pool::new(threads);
+            let counts: Vec<AtomicUsize> = (0..37).map(|_| AtomicUsize::new(0)).collect();
+            for round in 0..2_000 {
+                let items = round % 38;
+                pool.run(items, &|thread, item| {
+                    assert!(thread < threads && item < items);
+                    counts[item].fetch_add(1, Ordering::Relaxed);
+                });
+            }
+            for (item, count) in counts.iter().enumerate() {
+                let expected = (0..2_000).filter(|round| round % 38 > item).count();
+                assert_eq!(count.load(Ordering::Relaxed), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn sleeping_helpers_wake_up() {
+        let mut pool = Pool::new(3);
+        for _ in 0..3 {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            let done = AtomicUsize::new(0);
+            pool.run(9, &|_, _| {
+                done.fetch_add(1, Ordering::Relaxed);
+            });
+            assert_eq!(done.into_inner(), 9);
+        }
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
+        let mut pool = Pool::new(2);
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            pool.run(8, &|_, item| assert!(item != 5, "five"));
+        }));
+        assert!(panicked.is_err());
+        let done = AtomicUsize::new(0);
+        pool.run(8, &|_, _| {
+            done.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(done.into_inner(), 8);
+    }
+}
