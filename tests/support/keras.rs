@@ -1,0 +1,71 @@
+//! What the parity tests share: the formula that gives weights and inputs (scripts/fixtures.py has the same), and the
+//! numbers that Keras computed.
+
+use convnet::plan::{Initializer, Plan};
+use safetensors::SafeTensors;
+use std::path::Path;
+
+/// `value(stream, i)` of scripts/fixtures.py, in [−1, 1).
+pub fn value(stream: u64, i: usize) -> f64 {
+    let mut z = stream
+        .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        .wrapping_add((i as u64).wrapping_mul(0xBF58_476D_1CE4_E5B9))
+        .wrapping_add(0x94D0_49BB_1331_11EB);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^= z >> 31;
+    2.0 * ((z >> 40) as f64 / (1u64 << 24) as f64) - 1.0
+}
+
+/// `count` values of a stream as floats.
+pub fn values(stream: u64, count: usize) -> Vec<f32> {
+    (0..count).map(|i| value(stream, i) as f32).collect()
+}
+
+/// The weights that the script gives a network.
+pub fn weights(plan: &Plan) -> Vec<f32> {
+    let mut flat = vec![0.0; plan.params];
+    for (t, (_, weight)) in plan.weights().enumerate() {
+        let limit = match weight.initializer {
+            Initializer::GlorotUniform { fan_in, fan_out } => (6.0 / (fan_in + fan_out) as f64).sqrt(),
+            Initializer::Zeros => 0.1,
+        };
+        for (i, place) in flat[weight.range()].iter_mut().enumerate() {
+            *place = (value(100 + t as u64, i) * limit) as f32;
+        }
+    }
+    flat
+}
+
+/// A file of tensors that Keras computed.
+pub struct Fixture(Vec<u8>);
+
+impl Fixture {
+    /// Reads a file of tests/fixtures.
+    pub fn read(name: &str) -> Fixture {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        Fixture(std::fs::read(path).expect("the fixture is in the repository"))
+    }
+
+    /// All floats under a key.
+    pub fn floats(&self, key: &str) -> Vec<f32> {
+        let tensors = SafeTensors::deserialize(&self.0).expect("a safetensors file");
+        let tensor = tensors.tensor(key).unwrap_or_else(|error| panic!("{key}: {error}"));
+        tensor
+            .data()
+            .chunks_exact(4)
+            .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+            .collect()
+    }
+
+    /// The largest difference between `found` and the stored samples of it, as a share of the tensor's largest value.
+    pub fn difference(&self, key: &str, found: &[f32]) -> f32 {
+        let samples = self.floats(&format!("{key}/samples"));
+        let largest = self.floats(&format!("{key}/max"))[0];
+        let differences = samples.iter().enumerate().map(|(k, sample)| {
+            let difference = (sample - found[k * found.len() / samples.len()]).abs();
+            if difference.is_nan() { f32::INFINITY } else { difference }
+        });
+        differences.fold(0.0, f32::max) / largest.max(f32::MIN_POSITIVE)
+    }
+}
