@@ -3,6 +3,7 @@
 use super::count_error;
 use super::fit::{Callback, Fit};
 use crate::data::Samples;
+use crate::engine::cpu::aligned::Floats;
 use crate::engine::cpu::executor::{Executor, Outcome, PullBack, Settings};
 use crate::engine::cpu::simd::Level;
 use crate::layers::Activation;
@@ -10,7 +11,7 @@ use crate::plan::Plan;
 use crate::shape::Shape;
 use crate::train::{Epoch, History, Loss, Optimizer, Progress, Score, Verbose, shuffle};
 use crate::{Error, Result, weights};
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
 
@@ -21,7 +22,7 @@ pub struct Trainer {
     loss: Loss,
     seed: u64,
     settings: Settings,
-    weights: Vec<f32>,
+    weights: Floats,
     /// Whether the weights are still as drawn from the seed.
     fresh: bool,
     /// The optimizer's state, as long as the weights each; made when training begins.
@@ -36,7 +37,7 @@ pub struct Trainer {
 /// A trainer's parts, borrowed one by one.
 struct Parts<'a> {
     executor: &'a mut Executor,
-    weights: &'a mut Vec<f32>,
+    weights: &'a mut Floats,
     slots: &'a mut Vec<Vec<f32>>,
     optimizer: &'a Optimizer,
     loss: &'a Loss,
@@ -59,7 +60,7 @@ impl Trainer {
             loss,
             seed: 0,
             settings: Settings::default(),
-            weights: vec![0.0; plan.params],
+            weights: Floats::zeros(plan.params),
             fresh: true,
             slots: Vec::new(),
             steps: 0,
@@ -206,12 +207,11 @@ impl Trainer {
             let epoch = Epoch { number, training, validation, duration };
             progress.end(&epoch);
             history.push(&epoch);
-            // Every callback hears of the epoch, even if one before it has said stop.
-            let flows: ControlFlow<()> = callbacks
-                .iter_mut()
-                .map(|callback| callback.on_epoch_end(&epoch))
-                .fold(ControlFlow::Continue(()), |all, one| if one.is_break() { one } else { all });
-            if flows.is_break() {
+            let mut stop = false;
+            for callback in callbacks.iter_mut() {
+                stop |= callback.on_epoch_end(&epoch).is_break();
+            }
+            if stop {
                 break;
             }
         }

@@ -8,6 +8,7 @@
 //!
 //! All memory is taken when an executor is made; steps allocate nothing.
 
+use super::aligned::{Floats, LINE};
 use super::disjoint::Disjoint;
 use super::kernel::{Backward, Forward};
 use super::kernels::activate;
@@ -28,9 +29,6 @@ const GROUP_FLOATS: usize = 256 * 1024;
 
 /// Parameters that are summed and updated as one piece of work.
 const CHUNK: usize = 4096;
-
-/// Bytes between the buffers of different workers or lanes, lest they share a cache line.
-const LINE_FLOATS: usize = 16;
 
 /// What one batch gave.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -78,11 +76,11 @@ pub struct Executor {
     level: Level,
     /// Images in a group.
     group: usize,
-    derived: Vec<f32>,
-    workers: Vec<f32>,
+    derived: Floats,
+    workers: Floats,
     kept: Vec<u8>,
     layout: WorkerLayout,
-    lanes: Vec<f32>,
+    lanes: Floats,
     lane_outcomes: [Outcome; LANES],
 }
 
@@ -93,7 +91,7 @@ struct WorkerLayout {
     /// The gradients with respect to the same; only two at a time are alive, so even and odd ones share.
     gradients: [Range<usize>; 2],
     scratch: Range<usize>,
-    /// All of it, rounded up to whole cache lines.
+    /// All of it, in whole cache lines.
     floats: usize,
     /// What the steps keep, in bytes.
     kept: Vec<Range<usize>>,
@@ -105,7 +103,7 @@ impl WorkerLayout {
         let mut floats = 0;
         let mut take = |len: usize| {
             let start = floats;
-            floats += len.next_multiple_of(LINE_FLOATS);
+            floats += len.next_multiple_of(LINE);
             start..start + len
         };
         let sizes = || std::iter::once(program.input).chain(program.steps.iter().map(|step| step.output));
@@ -149,10 +147,10 @@ impl Executor {
         let layout = WorkerLayout::new(&program, group);
         let threads = pool.threads();
         Executor {
-            derived: vec![0.0; program.derived],
-            workers: vec![0.0; threads * layout.floats],
+            derived: Floats::zeros(program.derived),
+            workers: Floats::zeros(threads * layout.floats),
             kept: vec![0; threads * layout.kept_bytes],
-            lanes: Vec::new(),
+            lanes: Floats::default(),
             lane_outcomes: Default::default(),
             program,
             pool,
@@ -164,11 +162,13 @@ impl Executor {
 
     /// Makes room for training; without it only prediction works.
     pub fn reserve_training(&mut self) {
-        self.lanes.resize(LANES * self.lane_floats(), 0.0);
+        if self.lanes.is_empty() {
+            self.lanes = Floats::zeros(LANES * self.lane_floats());
+        }
     }
 
     fn lane_floats(&self) -> usize {
-        self.program.params.next_multiple_of(LINE_FLOATS)
+        self.program.params.next_multiple_of(LINE)
     }
 
     /// Rebuilds what kernels derive from the weights: to be called after every change of them.

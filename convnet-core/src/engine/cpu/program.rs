@@ -4,6 +4,7 @@
 //! The activation of the last layer is left out of the steps: the loss works on what comes before it (the logits),
 //! and [`Program::head`] says what prediction applies.
 
+use super::aligned::LINE;
 use super::kernel::Kernel;
 use super::kernels;
 use super::simd::Level;
@@ -72,7 +73,7 @@ impl Program {
                 output: layers[at + covered - 1].2.len(),
                 kernel,
             });
-            derived += len;
+            derived += len.next_multiple_of(LINE);
             at += covered;
         }
         Program {

@@ -222,8 +222,8 @@ mod x86 {
         unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
             unsafe {
                 let mut row = [_mm256_setzero_ps(); 8];
-                for i in 0..8 {
-                    row[i] = _mm256_loadu_ps(from.add(i * from_stride));
+                for (i, row) in row.iter_mut().enumerate() {
+                    *row = _mm256_loadu_ps(from.add(i * from_stride));
                 }
                 let mut pairs = row;
                 for i in 0..4 {
@@ -309,8 +309,8 @@ mod x86 {
         unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
             unsafe {
                 let mut row = [_mm512_setzero_ps(); 16];
-                for i in 0..16 {
-                    row[i] = _mm512_loadu_ps(from.add(i * from_stride));
+                for (i, row) in row.iter_mut().enumerate() {
+                    *row = _mm512_loadu_ps(from.add(i * from_stride));
                 }
                 let mut next = row;
                 for i in 0..8 {

@@ -1,18 +1,21 @@
 //! Fused kernels for 3×3 convolution + relu (+ 2×2 max pooling): the blocks that convnets are made of.
 //!
-//! - [`thin`]: one to four input channels, a network's first layer;
-//! - [`winograd`], [`direct`]: 16 channels and more, forward, and backward where there is no pooling;
-//! - [`sparse`]: backward through pooling, which lets one gradient in eight through;
-//! - [`wide`] chooses among these three, [`same`] adds the border of `padding = "same"` to any of them.
+//! - `thin`: one to four input channels, a network's first layer;
+//! - `winograd`, `direct`: 16 channels and more, forward, and backward where there is no pooling;
+//! - `sparse`: backward through pooling, which lets one gradient in eight through;
+//! - `wide` chooses among these three, `same` adds the border of `padding = "same"` to any of them.
 //!
 //! [`select`] says whether the head of a plan is such a block. Each file's first lines say why its kernel is as it is.
 //!
 //! What all of them promise: in forward pass and input gradient, an image's results do not depend, to the bit, on the
 //! images beside it; of equal maxima the first in reading order takes the gradient (Winograd rounds the four
-//! differently, so exact ties may break differently there); a maximum of zero or less gives no gradient to anything.
-//! NaN: relu keeps it; in a pooling window it wins in the first place and loses in the others; where the output is NaN
-//! no gradient passes. Kernels run fastest where input, output, weights, derived weights and scratch start at multiples
-//! of 64 bytes.
+//! differently, so exact ties may break differently there, and an exact zero may come out a little above); a maximum
+//! of zero or less gives no gradient to anything. NaN: relu keeps it; in a pooling window it wins in the first place
+//! and loses in the others; where the output is NaN no gradient passes. Kernels run fastest where input, output,
+//! weights, derived weights and scratch start at multiples of 64 bytes.
+
+// Small fixed matrices of registers: indices say which row and column meet, iterators would hide it.
+#![allow(clippy::needless_range_loop)]
 
 mod block;
 mod direct;

@@ -14,7 +14,10 @@
 //! Which are active is a bit mask (64 filters of a position, 32 windows of a filter), walked by counting trailing
 //! zeros. Compacted lists of positions and values do the same; building them costs more than the walk, and bits need
 //! no instruction that only AVX-512 has. Channels go in slices whose nine sums fill the registers, with input and
-//! weights rearranged so that a slice is contiguous: 64 filters' weights of a slice then stay in the first cache.
+//! weights rearranged so that a slice is contiguous.
+//!
+//! Tried, without difference: slices of one vector instead of two, and masks of 32 filters, with which a slice's weights
+//! of 32 channels fit the first cache; what they save in loads, shorter runs presumably cost.
 //!
 //! An output of zero or NaN stops its gradient, and a gradient of zero is skipped: what would be 0 · NaN or 0 · ∞ in a
 //! dense pass adds nothing here.
@@ -249,8 +252,7 @@ impl Image<'_> {
         assert!(weights.len() >= 9 * slice * FILTERS.min(filters - filter) && masks.len() >= rows * columns);
         for row in 0..rows {
             let mut sums = [[[s.splat(0.0); N]; 3]; 3];
-            // SAFETY (of `to` and what is added to it): rows up to `row + 2` and columns up to `columns + 1` are in
-            // the map.
+            // SAFETY: rows up to `row + 2` and columns up to `columns + 1` are in the map.
             let to = unsafe { d_input.as_mut_ptr().add(row * width * channels + channel) };
             for column in 0..columns {
                 let window = row / 2 * (columns / 2) + column / 2;
@@ -269,11 +271,13 @@ impl Image<'_> {
                         }
                     }
                 }
+                // SAFETY: as for `to`.
                 unsafe { add_column(s, to.add(column * channels), width * channels, &sums, 0) };
                 for sums in &mut sums {
                     *sums = [sums[1], sums[2], [s.splat(0.0); N]];
                 }
             }
+            // SAFETY: as for `to`.
             unsafe {
                 add_column(s, to.add(columns * channels), width * channels, &sums, 0);
                 add_column(s, to.add((columns + 1) * channels), width * channels, &sums, 1);
@@ -297,7 +301,13 @@ impl Image<'_> {
         let Block { channels, filters, .. } = self.block;
         let slice = N * S::LANES;
         let windows = places.len() / 4;
-        pack(s, self.input, channels, slice, packed);
+        // A map with a single slice is in that order as it is.
+        let packed: &[f32] = if slice == channels {
+            self.input
+        } else {
+            pack(s, self.input, channels, slice, packed);
+            packed
+        };
         for window in (0..windows).step_by(WINDOWS) {
             self.mark_windows(s, window, windows.min(window + WINDOWS), marks, d_bias);
             for channel in (0..channels).step_by(slice) {

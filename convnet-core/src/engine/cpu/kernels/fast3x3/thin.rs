@@ -84,31 +84,33 @@ impl RunForward<'_> {
         let Block { height, width, channels, filters, bias, pooled, .. } = self.block;
         let (rows, columns) = self.block.convolved();
         let weights = self.pass.weights;
-        // SAFETY (for all pointers here): `check_forward` has checked all lengths. A window's top left pixel is at
-        // most at row `rows − 2 ≤ height − 4`, so its 4×4 pixels lie in the image; `filter + N · LANES ≤ filters`.
-        let bias: [S::V; N] = std::array::from_fn(|v| match bias {
-            true => unsafe { s.load(weights.as_ptr().add(9 * channels * filters + filter + v * S::LANES)) },
-            false => s.splat(0.0),
-        });
-        let kernel = unsafe { weights.as_ptr().add(filter) };
-        let first = unsafe { load_taps::<S, N>(s, kernel, channels * filters) };
-        for image in 0..self.pass.images {
-            let x = self.pass.input[image * height * width * channels..].as_ptr();
-            for i in 0..rows.div_ceil(2) {
-                // Where there is no pooling, the last window of an odd map overlaps the one before it.
-                let row = (2 * i).min(rows - 2);
-                let mut left = if ONE { unsafe { two_columns(x.add(row * width), width) } } else { 1 };
-                for j in 0..columns.div_ceil(2) {
-                    let column = (2 * j).min(columns - 2);
-                    let corner = unsafe { x.add((row * width + column) * channels) };
-                    let right = if ONE { unsafe { two_columns(corner.add(2), width) } } else { 1 };
-                    if column != 2 * j {
-                        left = 1;
-                    }
-                    let mut sums = [bias; 4];
-                    if left | right != 0 {
-                        for channel in 0..if ONE { 1 } else { channels } {
-                            unsafe {
+        // SAFETY: `check_forward` has checked all lengths. A window's top left pixel is at most at row `rows − 2 ≤
+        // height − 4`, and likewise for columns, so its 4×4 pixels lie in the image and its outputs in the output;
+        // `filter + N · LANES ≤ filters`.
+        unsafe {
+            let mut start = [s.splat(0.0); N];
+            if bias {
+                for (v, start) in start.iter_mut().enumerate() {
+                    *start = s.load(weights.as_ptr().add(9 * channels * filters + filter + v * S::LANES));
+                }
+            }
+            let kernel = weights.as_ptr().add(filter);
+            let first = load_taps::<S, N>(s, kernel, channels * filters);
+            for image in 0..self.pass.images {
+                let x = self.pass.input[image * height * width * channels..].as_ptr();
+                for i in 0..rows.div_ceil(2) {
+                    // Where there is no pooling, the last window of an odd map overlaps the one before it.
+                    let row = (2 * i).min(rows - 2);
+                    let mut left = if ONE { two_columns(x.add(row * width), width) } else { 1 };
+                    for j in 0..columns.div_ceil(2) {
+                        let column = (2 * j).min(columns - 2);
+                        let corner = x.add((row * width + column) * channels);
+                        let right = if ONE { two_columns(corner.add(2), width) } else { 1 };
+                        let empty = left | right == 0 && column == 2 * j;
+                        left = right;
+                        let mut sums = [start; 4];
+                        if !empty {
+                            for channel in 0..if ONE { 1 } else { channels } {
                                 let taps = match ONE {
                                     true => first,
                                     false => load_taps::<S, N>(s, kernel.add(channel * filters), channels * filters),
@@ -116,14 +118,13 @@ impl RunForward<'_> {
                                 window(s, corner.add(channel), width * channels, channels, &taps, &mut sums);
                             }
                         }
-                    }
-                    left = right;
-                    if pooled {
-                        let at = ((image * (rows / 2) + i) * (columns / 2) + j) * filters + filter;
-                        unsafe { self.store_maximum(s, sums, at) };
-                    } else {
-                        let at = ((image * rows + row) * columns + column) * filters + filter;
-                        unsafe { self.store_all(s, sums, at, columns * filters) };
+                        if pooled {
+                            let at = ((image * (rows / 2) + i) * (columns / 2) + j) * filters + filter;
+                            self.store_maximum(s, sums, at);
+                        } else {
+                            let at = ((image * rows + row) * columns + column) * filters + filter;
+                            self.store_all(s, sums, at, columns * filters);
+                        }
                     }
                 }
             }
@@ -256,7 +257,7 @@ impl RunBackward<'_> {
     /// The weights' gradient of one channel and `N` vectors of filters, through the pooling.
     #[inline(always)]
     fn pooled<S: Simd, const N: usize>(&mut self, s: S, filter: usize, channel: usize, plane: &mut [f32]) {
-        let Block { height, width, channels, filters, .. } = self.block;
+        let Block { width, channels, filters, .. } = self.block;
         let (rows, columns) = self.block.output();
         let (mut sums, mut biases) = ([[s.splat(0.0); N]; 9], [s.splat(0.0); N]);
         for image in 0..self.pass.images {
@@ -270,38 +271,57 @@ impl RunBackward<'_> {
                 plane.as_ptr()
             };
             for i in 0..rows {
-                // SAFETY (for all pointers here): `check_backward` has checked all lengths; a window's 4×4 pixels lie
-                // in the image, since `2 · rows + 2 ≤ height`, and likewise for columns.
-                let mut left = unsafe { two_columns(x.add(2 * i * width), width) };
-                debug_assert!(2 * i + 4 <= height);
-                for j in 0..columns {
-                    let at = ((image * rows + i) * columns + j) * filters + filter;
-                    let corner = unsafe { x.add(2 * i * width + 2 * j) };
-                    let right = unsafe { two_columns(corner.add(2), width) };
-                    let empty = left | right == 0;
-                    left = right;
-                    let d: [S::V; N] = std::array::from_fn(|v| unsafe { self.gradient(s, at + v * S::LANES) });
-                    for v in 0..N {
-                        biases[v] = s.add(biases[v], d[v]);
-                    }
-                    if empty {
-                        continue;
-                    }
-                    let pairs: [_; 3] = std::array::from_fn(|y| unsafe {
-                        s.load_pair(corner.add(y * width), corner.add((y + 1) * width))
-                    });
-                    for v in 0..N {
-                        let origin = unsafe { s.load_bytes(self.pass.kept.as_ptr().add(at + v * S::LANES)) };
-                        let column: [S::V; 3] = std::array::from_fn(|x| s.add(origin, s.splat(x as f32)));
-                        for tap in 0..9 {
-                            let value = s.pick(pairs[tap / 3], column[tap % 3]);
-                            sums[tap][v] = s.mul_add(d[v], value, sums[tap][v]);
+                // SAFETY: `check_backward` has checked all lengths; a window's 4×4 pixels lie in the image, since
+                // `2 · rows + 2 ≤ height`, and likewise for columns.
+                unsafe {
+                    let mut left = two_columns(x.add(2 * i * width), width);
+                    for j in 0..columns {
+                        let at = ((image * rows + i) * columns + j) * filters + filter;
+                        let corner = x.add(2 * i * width + 2 * j);
+                        let right = two_columns(corner.add(2), width);
+                        let empty = left | right == 0;
+                        left = right;
+                        let mut d = [s.splat(0.0); N];
+                        for v in 0..N {
+                            d[v] = self.gradient(s, at + v * S::LANES);
+                            biases[v] = s.add(biases[v], d[v]);
+                        }
+                        if !empty {
+                            self.add_window(s, corner, at, d, &mut sums);
                         }
                     }
                 }
             }
         }
         self.finish(s, filter, channel, sums, biases);
+    }
+
+    /// Adds what one window gives to the nine sums: to each lane the pixels around that filter's maximum.
+    ///
+    /// # Safety
+    /// The window's 4×4 pixels are readable at `corner`, its outputs lie at `at`.
+    #[inline(always)]
+    unsafe fn add_window<S: Simd, const N: usize>(
+        &self,
+        s: S,
+        corner: *const f32,
+        at: usize,
+        d: [S::V; N],
+        sums: &mut [[S::V; N]; 9],
+    ) {
+        let width = self.block.width;
+        // SAFETY: the caller vouches for the pixels and the outputs.
+        unsafe {
+            let rows = [corner, corner.add(width), corner.add(2 * width), corner.add(3 * width)];
+            let pairs = [s.load_pair(rows[0], rows[1]), s.load_pair(rows[1], rows[2]), s.load_pair(rows[2], rows[3])];
+            for v in 0..N {
+                let first = s.load_bytes(self.pass.kept.as_ptr().add(at + v * S::LANES));
+                let column = [first, s.add(first, s.splat(1.0)), s.add(first, s.splat(2.0))];
+                for tap in 0..9 {
+                    sums[tap][v] = s.mul_add(d[v], s.pick(pairs[tap / 3], column[tap % 3]), sums[tap][v]);
+                }
+            }
+        }
     }
 
     /// The same without pooling.
@@ -317,15 +337,16 @@ impl RunBackward<'_> {
                     let row = self.pass.input.as_ptr().add(image * self.block.input_len() + i * width * channels);
                     for j in 0..columns {
                         let at = ((image * rows + i) * columns + j) * filters + filter;
-                        let d: [S::V; N] = std::array::from_fn(|v| self.gradient(s, at + v * S::LANES));
+                        let mut d = [s.splat(0.0); N];
+                        for v in 0..N {
+                            d[v] = self.gradient(s, at + v * S::LANES);
+                            biases[v] = s.add(biases[v], d[v]);
+                        }
                         for (tap, sums) in sums.iter_mut().enumerate() {
                             let x = *row.add((tap / 3 * width + j + tap % 3) * channels + channel);
                             for v in 0..N {
                                 sums[v] = s.mul_add(s.splat(x), d[v], sums[v]);
                             }
-                        }
-                        for v in 0..N {
-                            biases[v] = s.add(biases[v], d[v]);
                         }
                     }
                 }
