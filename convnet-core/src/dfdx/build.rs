@@ -15,6 +15,7 @@ use crate::shape::size::InputShape;
 use crate::shape::walk::{Digits, Walk};
 use ::dfdx::nn::{BuildModule, BuildOnDevice};
 use ::dfdx::tensor::Cpu;
+use ::dfdx::tensor_ops::Device;
 
 /// The dfdx module of a layer (or of a tree of layers) that takes the shape `In`, a tuple of typenum numbers.
 #[diagnostic::on_unimplemented(
@@ -79,11 +80,30 @@ where
 /// What `dev.build_module::<N, f32>()` gives.
 pub type BuiltOf<N> = Built<N, <N as Buildable>::Modules>;
 
-impl<Input: InputShape, Sizes: 'static, Tree: Layers> BuildOnDevice<Cpu, f32> for Sequential<Input, Sizes, Tree>
+/// A device of dfdx on which the network `N` can be built.
+///
+/// It stands between a network's type and [`Buildable`] so that the compiler asks for the modules where a program
+/// builds them, and not where it writes the listing: a faulty listing is then reported once, by the macro or the plan,
+/// and a program that does without dfdx does not pay for its types.
+#[diagnostic::on_unimplemented(
+    message = "`{N}` cannot be built as dfdx modules on `{Self}`",
+    note = "every network made by `convnet!` can be built on dfdx's `Cpu`, unless it is faulty or has sizes from const \
+            generics above 1024"
+)]
+pub trait Builds<N>: Device<f32> {
+    /// What it is built as.
+    type Built: BuildModule<Self, f32>;
+}
+
+impl<N: Buildable> Builds<N> for Cpu {
+    type Built = BuiltOf<N>;
+}
+
+impl<D, Input: InputShape, Sizes: 'static, Tree: Layers> BuildOnDevice<D, f32> for Sequential<Input, Sizes, Tree>
 where
-    Self: Buildable,
+    D: Builds<Self>,
 {
-    type Built = BuiltOf<Self>;
+    type Built = D::Built;
 }
 
 /// Lets dfdx build a network's type: `[const CLASSES: usize] Classifier [CLASSES]`, the generics, the name and the
@@ -91,18 +111,11 @@ where
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __dfdx_module {
-    ([] $name:ident []) => {
-        impl $crate::dfdx::dfdx::nn::BuildOnDevice<$crate::dfdx::dfdx::tensor::Cpu, f32> for $name {
-            type Built = $crate::dfdx::BuiltOf<$name>;
-        }
-    };
     ([$($generics:tt)*] $name:ident [$($arguments:tt)*]) => {
-        impl<$($generics)*> $crate::dfdx::dfdx::nn::BuildOnDevice<$crate::dfdx::dfdx::tensor::Cpu, f32>
-            for $name<$($arguments)*>
-        where
-            $name<$($arguments)*>: $crate::dfdx::Buildable,
+        impl<Device: $crate::dfdx::Builds<$name<$($arguments)*>>, $($generics)*>
+            $crate::dfdx::dfdx::nn::BuildOnDevice<Device, f32> for $name<$($arguments)*>
         {
-            type Built = $crate::dfdx::BuiltOf<$name<$($arguments)*>>;
+            type Built = Device::Built;
         }
     };
 }

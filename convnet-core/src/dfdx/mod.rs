@@ -63,7 +63,7 @@ mod window;
 
 pub use ::dfdx;
 pub use activation::Activate;
-pub use build::{Build, Buildable, BuiltOf};
+pub use build::{Build, Buildable, Builds, BuiltOf};
 pub use built::Built;
 pub use identity::Identity;
 pub use leaves::{First, Leaves, Made, Path, Second, Whole};
