@@ -23,10 +23,10 @@ fans are kh·kw·in and kh·kw·out. `base` is 100 in a random network; training
 
 Those bases were searched for. In 20 steps some forty million values pass a relu or compete for a maximum, and from most
 starts a few lie so near to tipping that the order of a sum decides; single weights then end up to 1e-1 of the largest
-elsewhere. So each optimizer has a base, out of 1000, 2000, …, from which 40 runs in float32, and the run in float64, end
-where plain float32 does: losses within 1e-5 of their size, weights within 3e-6 of the tensor's largest for SGD and 5e-5 for
-the others. Each of the 40 multiplies every initial weight by 1 + u·1e-7, u uniform in [−1, 1), and shuffles the images of each
-batch and the channels of each hidden layer, which is another order of every sum.
+elsewhere. So each optimizer has a base, out of 1000, 2000, …, from which some 40 runs in float32, and the
+run in float64, end where plain float32 does: losses within 1e-5 of their size, weights within 3e-6 of the tensor's largest
+for SGD and 5e-5 for the others. Each of them multiplies every initial weight by 1 + u·1e-7, u uniform in [−1, 1), and
+shuffles the images of each batch and the channels of each hidden layer, which is another order of every sum.
 
 A tensor is stored as `<key>/samples`, its values at the flat indices k·len//count for k < count = min(len, limit), and
 `<key>/max`, its largest absolute value, which is the scale that a tolerance is relative to.
