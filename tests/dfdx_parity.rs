@@ -9,7 +9,7 @@ use convnet::dfdx::dfdx::tensor_ops::SumTo;
 use convnet::dfdx::prelude::*;
 use convnet::prelude::{Model, Network, Sgd, convnet};
 use convnet::train::MeanSquaredError;
-use keras::{Fixture, values, weights};
+use keras::{Fixture, RANDOM_NETS, values, weights};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 include!("fixtures/random_nets.rs");
@@ -31,7 +31,7 @@ macro_rules! check_net {
     ($net:ty, $name:literal) => {{
         let plan = <$net>::PLAN;
         let (inputs, seeds) = (values(1, IMAGES * plan.input.len()), values(2, IMAGES * plan.output.len()));
-        let weights = weights(&plan);
+        let weights = weights(&plan, RANDOM_NETS);
         let dev = Cpu::default();
         let mut module = dev.build_module::<$net, f32>();
         module.from_flat(&weights).unwrap();

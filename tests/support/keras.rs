@@ -22,8 +22,11 @@ pub fn values(stream: u64, count: usize) -> Vec<f32> {
     (0..count).map(|i| value(stream, i) as f32).collect()
 }
 
-/// The weights that the script gives a network.
-pub fn weights(plan: &Plan) -> Vec<f32> {
+/// The stream of the first weight tensor of a random network.
+pub const RANDOM_NETS: u64 = 100;
+
+/// The weights that the script gives a network, the first tensor from stream `base`.
+pub fn weights(plan: &Plan, base: u64) -> Vec<f32> {
     let mut flat = vec![0.0; plan.params];
     for (t, (_, weight)) in plan.weights().enumerate() {
         let limit = match weight.initializer {
@@ -31,7 +34,7 @@ pub fn weights(plan: &Plan) -> Vec<f32> {
             Initializer::Zeros => 0.1,
         };
         for (i, place) in flat[weight.range()].iter_mut().enumerate() {
-            *place = (value(100 + t as u64, i) * limit) as f32;
+            *place = (value(base + t as u64, i) * limit) as f32;
         }
     }
     flat
