@@ -1,14 +1,15 @@
 //! Downloads the files of MNIST into the user's cache.
 //!
 //! A file is checked before it gets its name: its contents, unpacked, have to have the published length and SHA-256
-//! (the digest is that of the contents, since copies differ in how they are packed). It is written beside its place
-//! and renamed, so that the cache never holds half a file, whatever happens and however many processes download.
+//! (the digest is that of the contents, since copies differ in how they are packed). It is put there as a whole, so
+//! that the cache never holds half a file, whatever happens and however many processes download.
 
 use super::idx::unpacked;
 use super::mnist::FILES;
+use crate::whole_file::write_whole;
 use crate::{Error, Result};
 use sha2::{Digest, Sha256};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use ureq::Agent;
@@ -80,8 +81,9 @@ pub(super) fn download(mirrors: &[&str], files: &[Contents], folder: &Path) -> R
     for file in files {
         let bytes = from_any(&agent, &mut mirrors, file)?;
         // Not before there is something to put into it.
-        std::fs::create_dir_all(folder).map_err(io_error("create", folder))?;
-        save(&folder.join(format!("{}.gz", file.name)), &bytes)?;
+        let failed = |source| Error::Io { action: "create", path: folder.to_owned(), source };
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        write_whole(&folder.join(format!("{}.gz", file.name)), &bytes)?;
     }
     Ok(())
 }
@@ -123,20 +125,6 @@ fn check(file: &Contents, bytes: &[u8]) -> Result<(), String> {
         return Err(format!("the SHA-256 of its contents is {sha256} instead of {}", file.sha256));
     }
     Ok(())
-}
-
-/// Writes a file so that it is there as a whole or not at all.
-fn save(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io_error("create a file in", folder))?;
-    file.write_all(bytes).map_err(io_error("write", path))?;
-    file.persist(path).map_err(|error| io_error("write", path)(error.error))?;
-    Ok(())
-}
-
-fn io_error(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
-    let path = path.to_owned();
-    move |source| Error::Io { action, path, source }
 }
 
 #[cfg(test)]

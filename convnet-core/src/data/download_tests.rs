@@ -3,7 +3,7 @@
 use super::*;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
@@ -96,6 +96,17 @@ fn files_come_into_the_folder_as_they_are() {
     assert_eq!(std::fs::read(folder.join("first.gz")).unwrap(), gzipped(b"digits"));
     assert_eq!(std::fs::read(folder.join("second.gz")).unwrap(), gzipped(b"labels"));
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn others_may_read_the_cache_as_the_umask_allows() {
+    use std::os::unix::fs::PermissionsExt;
+    let (server, folder) = (Server::start(good), tempfile::tempdir().unwrap());
+    download(&[&server.address], &GOOD, folder.path()).unwrap();
+    std::fs::write(folder.path().join("plain"), b"text").unwrap();
+    let mode = |name| std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+    assert_eq!(mode("first.gz"), mode("plain"));
 }
 
 #[test]

@@ -2,8 +2,9 @@
 //!
 //! Looked for in this order: the folder `$CONVNET_DATA/mnist`, then `$CONVNET_DATA` itself; the user's cache; the
 //! mirrors on the net, from which it goes into the cache. Where none of these has it, the [digits that convnet draws
-//! itself](super::drawn) stand in, and a line on stderr says so. Files that are there but broken are errors: nobody
-//! should train on drawn digits because of a damaged file.
+//! itself](super::drawn) stand in, and a note on stderr says so, and why. Files of the user's own that are broken or
+//! incomplete are errors: nobody should train on drawn digits because of a damaged file. A broken cache is downloaded
+//! anew; where that fails, the note says what is wrong with it.
 
 use super::idx::read_idx;
 use super::{ImageSet, drawn};
@@ -89,8 +90,11 @@ pub fn find_mnist(dir: Option<&Path>) -> Result<Mnist> {
     search(data.as_deref(), cached)
 }
 
+/// Where MNIST was looked for in vain, a sentence for each place.
+type Nowhere = Vec<String>;
+
 /// MNIST below `data`, else from `cached`, which else says why not, else drawn.
-fn search(data: Option<&Path>, cached: impl FnOnce() -> Result<Mnist, String>) -> Result<Mnist> {
+fn search(data: Option<&Path>, cached: impl FnOnce() -> Result<Mnist, Nowhere>) -> Result<Mnist> {
     let looked = match data {
         None => "CONVNET_DATA is not set".to_owned(),
         Some(data) => match below(data)? {
@@ -100,12 +104,9 @@ fn search(data: Option<&Path>, cached: impl FnOnce() -> Result<Mnist, String>) -
     };
     match cached() {
         Ok(found) => Ok(found),
-        Err(why) => {
+        Err(nowhere) => {
             let (train, test) = DRAWN;
-            eprintln!(
-                "convnet: MNIST not found ({looked}; {why}): using {train} + {test} digits that convnet draws itself; \
-                 scores on them are not MNIST's"
-            );
+            eprintln!("{}", note(&[vec![looked], nowhere].concat()));
             Ok(Mnist {
                 train: drawn::drawn_digits(train, 1)?,
                 test: drawn::drawn_digits(test, 2)?,
@@ -115,32 +116,44 @@ fn search(data: Option<&Path>, cached: impl FnOnce() -> Result<Mnist, String>) -
     }
 }
 
+/// What users are told where digits are drawn: the essence in the first line, the places below.
+fn note(nowhere: &[String]) -> String {
+    let (train, test) = DRAWN;
+    let essence = format!(
+        "convnet: MNIST not found; training on {train} + {test} digits that convnet draws itself (scores on them are \
+         not MNIST's)"
+    );
+    nowhere.iter().fold(essence, |note, why| note + "\n    " + why)
+}
+
 /// MNIST from the user's cache, filled from the net if need be.
 #[cfg(feature = "download")]
-fn cached() -> Result<Mnist, String> {
+fn cached() -> Result<Mnist, Nowhere> {
     use super::download::{CONTENTS, MIRRORS, cache_folder, download};
-    let folder = cache_folder().ok_or("no home folder, so no cache to download to")?;
+    let folder = cache_folder().ok_or_else(|| vec!["no home folder, so no cache to download to".to_owned()])?;
     cached_in(&folder, || download(&MIRRORS, &CONTENTS, &folder))
 }
 
 /// Without the feature there is no cache either.
 #[cfg(not(feature = "download"))]
-fn cached() -> Result<Mnist, String> {
-    Err("the feature `download` is off".to_owned())
+fn cached() -> Result<Mnist, Nowhere> {
+    Err(vec!["the feature `download` is off".to_owned()])
 }
 
 /// MNIST from the cache in `folder`; `download` fills it where it is empty or broken.
 #[cfg(feature = "download")]
-fn cached_in(folder: &Path, download: impl FnOnce() -> Result<()>) -> Result<Mnist, String> {
-    if let Ok(Some(found)) = inside(folder) {
-        return Ok(Mnist { source: Source::Cache, ..found });
-    }
-    download().map_err(|why| format!("{} does not have it either; {why}", folder.display()))?;
-    match inside(folder) {
-        Ok(Some(found)) => Ok(Mnist { source: Source::Download, ..found }),
-        Ok(None) => Err(format!("the files downloaded to {} are gone", folder.display())),
-        Err(why) => Err(why.to_string()),
-    }
+fn cached_in(folder: &Path, download: impl FnOnce() -> Result<()>) -> Result<Mnist, Nowhere> {
+    let before = match inside(folder) {
+        Ok(Some(found)) => return Ok(Mnist { source: Source::Cache, ..found }),
+        Ok(None) => format!("{} does not have it", folder.display()),
+        Err(why) => format!("the cache is of no use: {why}"),
+    };
+    let after = match download().and_then(|()| inside(folder)) {
+        Ok(Some(found)) => return Ok(Mnist { source: Source::Download, ..found }),
+        Ok(None) => format!("the files downloaded to {} are gone", folder.display()),
+        Err(why) => why.to_string(),
+    };
+    Err(vec![before, after])
 }
 
 /// MNIST from `dir/mnist` or `dir`; `None` where neither has any of its files.

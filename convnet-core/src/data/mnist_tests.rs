@@ -26,8 +26,8 @@ fn refusal(folder: &Path) -> String {
     error.replace(&format!("{}/", folder.display()), "").replace(&folder.display().to_string(), "FOLDER")
 }
 
-fn none() -> Result<Mnist, String> {
-    Err("no cache".to_owned())
+fn none() -> Result<Mnist, Nowhere> {
+    Err(vec!["no cache".to_owned()])
 }
 
 #[test]
@@ -120,6 +120,20 @@ fn without_mnist_digits_are_drawn() {
     }
 }
 
+#[test]
+fn the_note_begins_with_the_essence() {
+    let note = note(&["CONVNET_DATA is not set".to_owned(), "no cache".to_owned()]);
+    assert_eq!(
+        note.lines().collect::<Vec<_>>(),
+        [
+            "convnet: MNIST not found; training on 30000 + 5000 digits that convnet draws itself (scores on them are \
+             not MNIST's)",
+            "    CONVNET_DATA is not set",
+            "    no cache",
+        ]
+    );
+}
+
 #[cfg(feature = "download")]
 #[test]
 fn the_cache_is_filled_once_and_mended() {
@@ -132,10 +146,28 @@ fn the_cache_is_filled_once_and_mended() {
     assert_eq!(cached_in(cache.path(), || panic!("it is there")).unwrap().source, Source::Cache);
     std::fs::write(cache.path().join(FILES[2]), b"broken").unwrap();
     assert_eq!(cached_in(cache.path(), fill).unwrap().source, Source::Download);
-    std::fs::remove_file(cache.path().join(FILES[2])).unwrap();
+}
+
+#[cfg(feature = "download")]
+#[test]
+fn what_is_wrong_with_the_cache_is_told() {
+    let cache = tempfile::tempdir().unwrap();
     let offline = || Err(Error::Download { url: "u".to_owned(), reason: "r".to_owned() });
-    let why = cached_in(cache.path(), offline).unwrap_err();
-    assert_eq!(why, format!("{} does not have it either; cannot download u: r", cache.path().display()));
+    let told = || cached_in(cache.path(), offline).unwrap_err();
+    let place = cache.path().display().to_string();
+    let failed = "cannot download u: r".to_owned();
+    assert_eq!(told(), [format!("{place} does not have it"), failed.clone()]);
+
+    small(cache.path());
+    std::fs::write(cache.path().join(FILES[2]), b"broken").unwrap();
+    let broken = "magic number: expected two zero bytes (an IDX file), found 62 72";
+    assert_eq!(told(), [format!("the cache is of no use: {place}/{}: {broken}", FILES[2]), failed.clone()]);
+
+    std::fs::remove_file(cache.path().join(FILES[2])).unwrap();
+    let [incomplete, download] = <[String; 2]>::try_from(told()).unwrap();
+    assert!(incomplete.starts_with(&format!("the cache is of no use: {place}: MNIST: expected all four files")));
+    assert!(incomplete.ends_with(", found no t10k-images-idx3-ubyte"), "{incomplete}");
+    assert_eq!(download, failed);
 }
 
 /// Sums over the pixels, known from other readers of the real files.

@@ -58,7 +58,8 @@ where
         apply(maps, (batch, Px::new(), Px::new(), Px::new()), move |maps| {
             let (maxima, winners) = sliding.maxima(maps, batch.size(), C::USIZE);
             (maxima, move |maps: &mut [f32], maxima: &[f32]| {
-                winners.iter().zip(maxima).for_each(|(&winner, gradient)| maps[winner] += gradient);
+                let won = winners.iter().zip(maxima).filter_map(|(winner, gradient)| winner.map(|at| (at, gradient)));
+                won.for_each(|(at, gradient)| maps[at] += gradient);
             })
         })
     }

@@ -93,7 +93,7 @@ impl<H: Unsigned, W: Unsigned, C: Unsigned> Batched for (H, W, C) {
 
 /// A dfdx shape that is a batch of `Sizes`, `(height, width, channels)` or `(features,)` in typenum numbers.
 #[diagnostic::on_unimplemented(
-    message = "this tensor has not the shape of the network's input",
+    message = "this tensor does not have the shape of the network's input",
     label = "not a batch of the network's input",
     note = "a network `N` takes `InputOf<N, B>`: the batch, then the sizes of its `Input`, channels last"
 )]

@@ -100,16 +100,16 @@ impl Sliding {
     }
 
     /// The largest value under the window, channel by channel, and which element of the maps it is: the first of them
-    /// in reading order. The padding is never looked at.
-    pub fn maxima(&self, maps: &[f32], batch: usize, channels: usize) -> (Vec<f32>, Vec<usize>) {
+    /// in reading order. The padding is never looked at; a dilated window that holds nothing else gives 0 and `None`.
+    pub fn maxima(&self, maps: &[f32], batch: usize, channels: usize) -> (Vec<f32>, Vec<Option<usize>>) {
         let len = batch * self.places() * channels;
-        let (mut maxima, mut winners) = (vec![f32::NEG_INFINITY; len], vec![usize::MAX; len]);
+        let (mut maxima, mut winners) = (vec![0.0; len], vec![None; len]);
         self.for_each(batch, |place, _, under| {
             let Some(under) = under else { return };
             for channel in 0..channels {
                 let (to, from) = (place * channels + channel, under * channels + channel);
-                if winners[to] == usize::MAX || maps[from] > maxima[to] {
-                    (maxima[to], winners[to]) = (maps[from], from);
+                if winners[to].is_none() || maps[from] > maxima[to] {
+                    (maxima[to], winners[to]) = (maps[from], Some(from));
                 }
             }
         });
@@ -120,4 +120,29 @@ impl Sliding {
 /// The position under a tap at a place of the window; `None` in the padding.
 fn position(axis: &Axis, size: usize, place: usize, tap: usize) -> Option<usize> {
     (place * axis.stride + tap * axis.dilation).checked_sub(axis.pad_before(size)).filter(|&position| position < size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::max_pooling2d::{Spec, reference};
+    use crate::shape::{Padding, Shape};
+
+    /// Of a window whose taps lie five apart, on a map of three rows, both are in the padding at the first place.
+    #[test]
+    fn a_window_that_holds_nothing_gives_zero() {
+        let wide = Axis { window: 2, stride: 1, dilation: 5, padding: Padding::Same };
+        let axes = [wide, Axis { dilation: 1, ..wide }];
+        let sliding = Sliding { axes, input: [3, 2], output: [3, 2] };
+        let maps = [-1.0, -2.0, -3.0, -4.0, -5.0, -6.0];
+        let (maxima, winners) = sliding.maxima(&maps, 1, 1);
+        let spec = Spec { vertical: axes[0], horizontal: axes[1] };
+        let shape = Shape::map(3, 2, 1);
+        let expected = reference::forward(&spec, shape, shape, &maps.map(f64::from));
+        assert_eq!(maxima.iter().map(|&max| f64::from(max)).collect::<Vec<_>>(), expected);
+        for (&max, winner) in maxima.iter().zip(&winners) {
+            assert_eq!(max, winner.map_or(0.0, |at: usize| maps[at]));
+        }
+        assert!(winners.contains(&None) && winners.iter().any(Option::is_some), "{winners:?}");
+    }
 }

@@ -14,7 +14,8 @@ use std::sync::LazyLock;
 
 /// Width and height of a picture, in pixels.
 const SIZE: (u32, u32) = (1200, 480);
-const FONT: &str = "sans-serif";
+/// The carried font's name among plotters', which a program shares with its own plots: one that nobody else uses.
+const FONT: &str = "convnet-dejavu-sans";
 
 /// One of the two diagrams.
 struct Curves<'a> {
@@ -53,7 +54,7 @@ pub(super) fn plot(history: &History, path: &Path) -> Result<()> {
 fn svg(history: &History) -> Result<Vec<u8>, String> {
     let mut text = String::new();
     draw(history, &SVGBackend::with_string(&mut text, SIZE).into_drawing_area())?;
-    Ok(text.into_bytes())
+    Ok(text.replace(FONT, "sans-serif").into_bytes())
 }
 
 fn png(history: &History) -> Result<Vec<u8>, String> {
@@ -195,6 +196,7 @@ mod tests {
         for words in ["Loss", "Accuracy", "training", "validation", "Epochs"] {
             assert!(text.contains(words), "{words}");
         }
+        assert!(text.contains(r#"font-family="sans-serif""#) && !text.contains(FONT));
         let text = String::from_utf8(drawn(&history(7, false), "curves.SVG")).unwrap();
         assert!(!text.contains("validation"));
     }
@@ -215,6 +217,14 @@ mod tests {
                 .count()
         };
         assert!(blue(0..600) > 300 && blue(600..1200) > 300, "{} {}", blue(0..600), blue(600..1200));
+    }
+
+    /// plotters keeps one list of fonts for the whole program.
+    #[test]
+    fn the_fonts_of_other_plots_stay_as_they_are() {
+        drawn(&history(2, true), "curves.png");
+        assert!((FONT, 16).into_font().box_size("text").is_ok());
+        assert!(("sans-serif", 16).into_font().box_size("text").is_err(), "nobody has registered this one");
     }
 
     #[test]

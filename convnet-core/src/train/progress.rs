@@ -37,6 +37,7 @@ pub struct Progress<W: Write = Stdout> {
     steps: usize,
     epoch: usize,
     started: Instant,
+    /// When the bar that stands at the end of the output, if any, was drawn.
     drawn: Option<Instant>,
     text: String,
 }
@@ -124,6 +125,7 @@ impl<W: Write> Progress<W> {
         }
         self.text.push('\n');
         self.show();
+        self.drawn = None;
     }
 
     /// `469/938 ━━━━━━━━━━━━━━━━━━━━ `, in Keras's colours: bold, green and white.
@@ -148,6 +150,17 @@ impl<W: Write> Progress<W> {
     fn show(&mut self) {
         // A progress bar that cannot be shown is no reason to stop a training.
         let _ = self.sink.write_all(self.text.as_bytes()).and_then(|()| self.sink.flush());
+    }
+}
+
+/// An epoch that ends in an error leaves its bar, behind which the error must not be written.
+impl<W: Write> Drop for Progress<W> {
+    fn drop(&mut self) {
+        if self.drawn.is_some() {
+            self.text.clear();
+            self.text.push('\n');
+            self.show();
+        }
     }
 }
 
@@ -238,6 +251,26 @@ mod tests {
         let half = "━".repeat(10);
         let expected = format!("\r\x1b[1m 5/10\x1b[0m \x1b[32m{half}\x1b[0m\x1b[37m{half}\x1b[0m 0s ");
         assert!(text(&progress).contains(&expected), "{:?}", text(&progress));
+    }
+
+    #[test]
+    fn a_bar_that_is_left_standing_ends_its_line() {
+        let shown = |verbose, ends| {
+            let mut sink = Vec::new();
+            let mut progress = Progress::to(&mut sink, verbose, false, 2, 4);
+            progress.epoch(1);
+            progress.step(1, 1.0, 0.5);
+            if ends {
+                progress.end(&epoch(1, 0.5, None));
+            }
+            drop(progress);
+            String::from_utf8(sink).unwrap()
+        };
+        for ends in [false, true] {
+            let text = shown(Verbose::Bar, ends);
+            assert!(text.ends_with("\x1b[K\n"), "{text:?}");
+        }
+        assert_eq!(shown(Verbose::Line, false), "");
     }
 
     #[test]

@@ -18,21 +18,36 @@ pub enum Level {
     Avx512,
 }
 
-/// The environment variable that holds the level down: `portable`, `avx2` or `avx512`.
+/// The environment variable that holds the level down: `portable`, `avx2` or `avx512`, in upper or lower case.
 pub const LEVEL_VARIABLE: &str = "CONVNET_SIMD";
 
 impl Level {
-    /// The best level that this machine has and that `CONVNET_SIMD` (read once) allows.
+    /// The best level that this machine has and that `CONVNET_SIMD` (read once) allows. A value that is no level's
+    /// name allows every level, which is said on stderr.
     pub fn detect() -> Level {
         static LEVEL: OnceLock<Level> = OnceLock::new();
         *LEVEL.get_or_init(|| {
             let best = Level::available().last().copied().unwrap_or(Level::Portable);
-            match std::env::var(LEVEL_VARIABLE).ok().as_deref() {
-                Some("portable") => Level::Portable,
-                Some("avx2") => best.min(Level::Avx2),
-                _ => best,
-            }
+            // An empty variable is one that is not set.
+            let Some(name) = std::env::var_os(LEVEL_VARIABLE).filter(|name| !name.is_empty()) else { return best };
+            let name = name.to_string_lossy();
+            Level::named(&name).map_or_else(
+                || {
+                    eprintln!(
+                        "convnet: {LEVEL_VARIABLE}={name} is not known (portable, avx2 and avx512 are): using the best \
+                         that this machine has"
+                    );
+                    best
+                },
+                |allowed| best.min(allowed),
+            )
         })
+    }
+
+    /// The level that `CONVNET_SIMD` means by `name`.
+    fn named(name: &str) -> Option<Level> {
+        let levels = [("portable", Level::Portable), ("avx2", Level::Avx2), ("avx512", Level::Avx512)];
+        levels.into_iter().find(|(known, _)| name.eq_ignore_ascii_case(known)).map(|(_, level)| level)
     }
 
     /// Every level that this machine has, best last.
@@ -483,5 +498,47 @@ mod x86 {
         unsafe fn store_first(self, to: *mut f32, value: __m512, count: usize) {
             unsafe { _mm512_mask_storeu_ps(to, ((1u32 << count) - 1) as u16, value) }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LEVEL_VARIABLE, Level};
+    use std::process::Command;
+
+    /// What this very test prints in a process of its own, where it detects the level twice: the level, and stderr.
+    fn detected(value: &str) -> (String, String) {
+        let test = "engine::cpu::simd::tests::the_variable_holds_the_level_down";
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture"])
+            .env(LEVEL_VARIABLE, value)
+            .env("CONVNET_TEST_DETECT", "1")
+            .output()
+            .unwrap();
+        let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        let level = out.split_once("detected: ").and_then(|(_, rest)| rest.lines().next());
+        (level.unwrap_or_else(|| panic!("{out}")).to_owned(), err)
+    }
+
+    #[test]
+    fn the_variable_holds_the_level_down() {
+        if std::env::var_os("CONVNET_TEST_DETECT").is_some() {
+            Level::detect();
+            println!("detected: {:?}", Level::detect());
+            return;
+        }
+        let best = *Level::available().last().unwrap();
+        for (value, level) in
+            [("portable", Level::Portable), ("AVX2", Level::Avx2), ("Avx512", Level::Avx512), ("", Level::Avx512)]
+        {
+            assert_eq!(detected(value), (format!("{:?}", best.min(level)), String::new()), "{value}");
+        }
+        let (level, said) = detected("avx-2");
+        assert_eq!(level, format!("{best:?}"));
+        assert_eq!(
+            said,
+            "convnet: CONVNET_SIMD=avx-2 is not known (portable, avx2 and avx512 are): using the best that this \
+             machine has\n"
+        );
     }
 }

@@ -133,7 +133,7 @@ impl Loss {
             );
         }
         let squashes = matches!(activation, Activation::Softmax | Activation::Sigmoid);
-        let unbounded = matches!(activation, Activation::Linear | Activation::Tanh);
+        let improper = matches!(activation, Activation::Linear | Activation::Relu | Activation::Tanh);
         let crossentropy = !matches!(self, Loss::MeanSquaredError(_));
         let wanted = if self.is_categorical() { "softmax" } else { "sigmoid" };
         if self.takes_logits() && squashes {
@@ -142,7 +142,7 @@ impl Loss {
                 format!("activation = \"{}\"", activation.name()),
             );
         }
-        if crossentropy && !self.takes_logits() && unbounded {
+        if crossentropy && !self.takes_logits() && improper {
             return refuse(
                 &format!("probabilities: activation = \"{wanted}\" in the last layer, or from_logits = true"),
                 format!("activation = \"{}\"", activation.name()),

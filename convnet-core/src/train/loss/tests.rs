@@ -224,6 +224,13 @@ fn what_cannot_be_meant_is_refused() {
         "BinaryCrossentropy: expected probabilities: activation = \"sigmoid\" in the last layer, or from_logits = \
          true, found activation = \"linear\""
     );
+    // All zero, a relu's outputs have no sum to be divided by.
+    for loss in [categorical(false, 0.0), sparse(false), binary(false, 0.0)] {
+        for activation in [Activation::Linear, Activation::Relu, Activation::Tanh] {
+            let found = format!("found activation = \"{}\"", activation.name());
+            assert!(refused(loss, vector(3), activation).ends_with(&found), "{loss:?} {activation:?}");
+        }
+    }
     assert_eq!(
         refused(squared(), Shape::map(2, 2, 3), Activation::Relu),
         "MeanSquaredError: expected a network that ends in a vector (Flatten, Dense), found the output (2, 2, 3)"
@@ -236,6 +243,8 @@ fn what_cannot_be_meant_is_refused() {
         (binary(false, 0.0), 1, Activation::Sigmoid),
         (binary(true, 0.0), 1, Activation::Linear),
         (squared(), 1, Activation::Linear),
+        (squared(), 3, Activation::Relu),
+        (sparse(true), 3, Activation::Relu),
     ] {
         loss.check(&vector(outputs), activation).unwrap();
     }

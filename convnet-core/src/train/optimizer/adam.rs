@@ -8,7 +8,8 @@ use crate::engine::cpu::simd::Simd;
 /// Keras's `Adam` (Kingma & Ba 2015, in the order of section 2 that saves two divisions).
 ///
 /// In step t, from 1: `m ← m + (1−β₁)·(g−m)`, `v ← v + (1−β₂)·(g²−v)`, both from zero; `w ← w − α·m/(√v+ε)` with
-/// `α = lr·√(1−β₂ᵗ)/(1−β₁ᵗ)`, the powers taken in f32 as Keras does.
+/// `α = lr·√(1−β₂ᵗ)/(1−β₁ᵗ)`. As in Keras, α is computed in f32 from β₁ and β₂ as f32 has them; βᵗ is taken in f64 and
+/// rounded to f32, of which Keras's f32 power is at most a rounding away.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adam {
     /// lr, at least zero.
@@ -89,7 +90,7 @@ impl Moments {
     pub(super) fn new(adam: &Adam, weight_decay: f32, step: u64) -> Self {
         let [fresh_1, fresh_2] = [adam.beta_1, adam.beta_2].map(complement);
         // Keras computes α in f32 from the rounded β: at the first steps 1 − f32(0.999)ᵗ is 6e-6 off, which every weight
-        // feels, so it is done here likewise.
+        // feels, so it is done here likewise. Only the power is taken in f64, then rounded.
         let bias = |beta: f32| 1.0 - f64::from(beta).powf(step as f64) as f32;
         let rate = adam.learning_rate * bias(adam.beta_2).sqrt() / bias(adam.beta_1);
         Moments {
