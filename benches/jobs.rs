@@ -42,7 +42,10 @@ fn measure(mut run: impl FnMut()) -> (f64, f64) {
 
 fn main() -> convnet::Result<()> {
     // `cargo bench` adds `--bench` to what the caller asked for.
-    let jobs: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let mut jobs: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    if jobs.is_empty() {
+        jobs = ["mnist_train", "mnist_infer_1", "mnist_infer_1000"].map(String::from).to_vec();
+    }
     let threads = std::env::var("THREADS").ok().and_then(|threads| threads.parse().ok()).unwrap_or(0);
     for job in jobs {
         let (median, least) = match job.strip_prefix("mnist_") {

@@ -1,7 +1,7 @@
 //! Activations on rows in place, their gradients, and sums over rows (the gradient of a bias).
 //!
 //! relu is fused into the matrix product; the others pass over the output once more. The gradient needs the output
-//! only, never the input: relu dy·[y > 0], sigmoid dy·y(1 − y), tanh dy·(1 − y²), softmax y·(dy − Σ dy·y).
+//! only, never the input: relu dy where y > 0, sigmoid dy·y(1 − y), tanh dy·(1 − y²), softmax y·(dy − Σ dy·y).
 
 use super::exp::{exp, sigmoid, tanh};
 use crate::engine::cpu::simd::{Level, Simd, Vectorized, vectorize};

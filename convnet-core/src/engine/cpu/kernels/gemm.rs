@@ -3,7 +3,7 @@
 //! The element of A at row m and index k lies at `rows(m) + runs(k)`, a sum of two tables of [`Offsets`]: whatever can
 //! be written so is a matrix without being copied into one. A convolution's forward pass has positions as rows and
 //! taps as k; the gradient of its weights has taps as rows and positions as k, over the same memory. B is either
-//! plain rows of whole vectors or, for other widths, [`Panels`].
+//! plain rows of whole vectors or, for other widths, [`Panels`](super::gemm_pack::Panels).
 //!
 //! Every element of C is one chain of fused multiply-adds in the order of k that begins with what C starts from. How
 //! rows, columns and k are cut into blocks changes no bit of it; nor does cutting k into several calls that add to C.
@@ -104,7 +104,7 @@ pub enum B<'a> {
         /// From one row to the next.
         stride: usize,
     },
-    /// In the layout of [`Panels`].
+    /// In the layout of [`Panels`](super::gemm_pack::Panels).
     Panels(&'a [f32]),
 }
 
