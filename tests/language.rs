@@ -372,3 +372,30 @@ fn vgg16_has_its_parameters() {
     assert_eq!(plan.layers[17].name.to_string(), "block5_pool");
     assert_eq!(plan.params, 14_714_688 + 8192 * 256 + 256 + 257);
 }
+
+/// As many layers as a network may have, without names and behind a named one.
+mod as_large_as_may_be {
+    use convnet::layers::activation::Linear;
+    use convnet::layers::conv2d::Conv2D;
+    use convnet::layers::{Layers, Named, Window};
+    use convnet::shape::size::{Letters, Map};
+    use convnet::shape::walk::Valid;
+    use convnet::{Network, Sequential};
+    use typenum::{U1, U2};
+
+    type Point = Conv2D<U2, Window<U1, U1, U1, U1, U1, U1, Valid>, Linear, true>;
+    type Twice<T> = (T, T);
+    type Sixteen<T> = Twice<Twice<Twice<Twice<T>>>>;
+    type Net<Tree> = Sequential<Map<3, 3, 2>, (), Tree>;
+
+    fn params<Tree: Layers>() -> usize {
+        const { Net::<Tree>::PLAN.params }
+    }
+
+    #[test]
+    fn the_plan_of_1024_layers_is_computed() {
+        assert_eq!(params::<Twice<Twice<Sixteen<Sixteen<Point>>>>>(), 1024 * 6);
+        type First = Named<Point, Letters<1, { (b'a' as u128) << 120 }, 0, 0, 0>>;
+        assert_eq!(params::<(First, (Sixteen<Sixteen<Point>>, Twice<Sixteen<Sixteen<Point>>>))>(), 769 * 6);
+    }
+}

@@ -43,7 +43,7 @@ fn accuracy<N: Network<Input = convnet::shape::size::Map<28, 28, 1>>>(
 #[test]
 fn five_epochs_reach_99_percent() {
     let Some(data) = data::data() else { return };
-    let (train, test) = datasets::mnist_from(&data.join("mnist")).unwrap();
+    let (train, test) = datasets::mnist_from(data.join("mnist")).unwrap();
     let reached = accuracy::<Digits>(&train, &test, 64, 1);
     assert!(reached >= 0.990, "test accuracy {reached}");
 }

@@ -103,7 +103,7 @@ fn train(train: &ImageSet<28, 28, 1>, optimizer: Optimizer, base: u64, exact: bo
 /// Trains as the fixture `name` was and compares all losses, and the weights in the end.
 fn check_training(name: &str, optimizer: impl Into<Optimizer>, tolerance: f32) {
     let Some(data) = data() else { return };
-    let (set, _) = datasets::mnist_from(&data.join("mnist")).expect("MNIST");
+    let (set, _) = datasets::mnist_from(data.join("mnist")).expect("MNIST");
     let (_, base) = BASES.into_iter().find(|(known, _)| *known == name).expect("a base");
     let fixture = Fixture::read("training.safetensors");
     let optimizer = optimizer.into();

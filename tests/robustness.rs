@@ -57,7 +57,7 @@ fn settings_that_make_no_sense() {
     let set = set(vec![0, 1, 2, 0]);
     assert_says(model().fit(&set, Fit { batch_size: 0, ..quiet() }), &["batch_size", "at least 1", "found 0"]);
     assert_says(model().fit(&set, Fit { validation_split: 1.0, ..quiet() }), &["validation_split", "found 1"]);
-    assert_says(model().fit(&set, Fit { validation_split: f32::NAN, ..quiet() }), &["validation_split", "NaN"]);
+    assert_says(model().fit(&set, Fit { validation_split: f64::NAN, ..quiet() }), &["validation_split", "NaN"]);
     let both = Fit { validation_split: 0.5, validation: Some(&set), ..quiet() };
     assert_says(model().fit(&set, both), &["validation_split", "validation"]);
     let mut slow = Model::<Net>::compile(
@@ -120,21 +120,34 @@ fn a_loss_that_is_no_number_stops_training_and_keeps_the_weights() {
     // The fifth image is broken: in file order and batches of two it comes in the third step.
     pixels[4 * 64 + 10] = f32::NAN;
     let broken = ImageSet::<8, 8, 1>::new(pixels.clone(), vec![0u8, 1, 2, 0, 1, 2]).unwrap();
-    let healthy = ImageSet::<8, 8, 1>::new(pixels[..4 * 64].to_vec(), vec![0u8, 1, 2, 0]).unwrap();
+    let first_step = ImageSet::<8, 8, 1>::new(pixels[..2 * 64].to_vec(), vec![0u8, 1]).unwrap();
     let options = || Fit { batch_size: 2, shuffle: false, ..quiet() };
 
     let mut stopped = model();
     assert_says(stopped.fit(&broken, options()), &["NaN", "epoch 1", "step 3"]);
     let mut expected = model();
-    expected.fit(&healthy, options()).unwrap();
-    assert_eq!(stopped.weights(), expected.weights(), "the weights are those before the broken step");
-    assert!(stopped.weights().iter().all(|weight| weight.is_finite()));
+    expected.fit(&first_step, options()).unwrap();
+    assert_eq!(stopped.weights(), expected.weights(), "the weights are those of the last step whose loss was a number");
+    // Training goes on from there, the optimizer anew.
+    assert!(stopped.fit(&first_step, options()).unwrap().loss()[0].is_finite());
 }
 
 #[test]
-fn a_learning_rate_far_too_large_is_noticed() {
-    let mut model =
-        Model::<Net>::compile(Sgd { learning_rate: 1e30, ..Sgd::default() }, CategoricalCrossentropy::default());
-    let result = model.fit(&set(vec![0, 1, 2, 0, 1, 2, 1, 1]), Fit { epochs: 20, batch_size: 2, ..quiet() });
-    assert!(matches!(result, Err(convnet::Error::LossNotFinite { .. })));
+fn a_learning_rate_far_too_large_is_noticed_and_does_no_harm() {
+    let set = set(vec![0, 1, 2, 0, 1, 2, 1, 1]);
+    // The weights of the first become infinite at once; those of the second only so large that the next loss is none.
+    for (learning_rate, what) in [(1e39f64 as f32, "learning_rate"), (3e38, "epoch 1"), (1e30, "epoch 1")] {
+        let mut model =
+            Model::<Net>::compile(Sgd { learning_rate, ..Sgd::default() }, CategoricalCrossentropy::default());
+        let before = model.evaluate(&set).unwrap();
+        assert_says(model.fit(&set, Fit { epochs: 20, batch_size: 2, ..quiet() }), &[what]);
+        assert!(model.weights().iter().all(|weight| weight.abs() < 1.0), "{learning_rate}");
+        assert_eq!(model.evaluate(&set).unwrap(), before, "{learning_rate}");
+    }
+}
+
+#[test]
+fn a_validation_share_that_leaves_nothing_to_train_on() {
+    let set = set(vec![0, 1]);
+    assert_says(model().fit(&set, Fit { validation_split: 0.9, ..quiet() }), &["training set", "found 0"]);
 }

@@ -61,14 +61,26 @@ pub enum Error {
         /// What the file has there.
         found: String,
     },
-    /// The loss is no longer a number. The weights are those from before the step.
+    /// The loss is no longer a number. The weights are those under which it last was one, and the optimizer's state is
+    /// cleared.
     #[error(
-        "the loss became {loss} in epoch {epoch}, step {step}; the weights are kept as they were before that step \
-         (a smaller learning rate usually helps)"
+        "the loss became {loss} in epoch {epoch}, step {step}; the weights are those under which it last was a number \
+         (a smaller learning rate usually helps; or the data hold a value that is none)"
     )]
     LossNotFinite {
         /// NaN or an infinity.
         loss: f32,
+        /// Counted from one.
+        epoch: usize,
+        /// Counted from one.
+        step: usize,
+    },
+    /// A step made weights infinite or NaN. It was taken back, and the optimizer's state is cleared.
+    #[error(
+        "the weights became infinite or NaN in epoch {epoch}, step {step}; that step was taken back \
+         (a smaller learning rate usually helps)"
+    )]
+    WeightsNotFinite {
         /// Counted from one.
         epoch: usize,
         /// Counted from one.

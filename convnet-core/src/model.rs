@@ -1,14 +1,15 @@
 //! A network with weights, an optimizer and a loss: Keras's `Model` with its verbs.
 //!
 //! [`Model`] carries the network's type, so that data sets of another shape do not fit; everything else happens in
-//! [`Trainer`], which knows the plan only, so that a program pays for the training code once and not for each network.
+//! `Trainer`, which knows the plan only, so that a program pays for the training code once and not for each network.
 
 mod fit;
 mod trainer;
 
 pub use crate::engine::cpu::executor::PullBack;
 pub use fit::{Callback, Fit};
-pub use trainer::{LayerOutput, Trainer};
+pub use trainer::LayerOutput;
+use trainer::Trainer;
 
 use crate::data::DataFor;
 use crate::engine::cpu::simd::Level;
@@ -60,7 +61,8 @@ impl<N: Network> Model<N> {
         self
     }
 
-    /// How many threads work; 0, the default, stands for all that the machine has.
+    /// How many threads work; 0, the default, stands for all that the machine has. A training step has eight lanes of
+    /// images, so more than eight threads do not speed it up.
     pub fn threads(mut self, threads: usize) -> Self {
         self.trainer.set_threads(threads);
         self
@@ -85,7 +87,8 @@ impl<N: Network> Model<N> {
     ///
     /// # Errors
     /// [`Error::Argument`] for settings that make no sense, [`Error::Data`] for labels beyond the network's classes,
-    /// [`Error::LossNotFinite`] when the loss is no longer a number; the weights are then those from before that step.
+    /// [`Error::LossNotFinite`] and [`Error::WeightsNotFinite`] when loss or weights are no longer numbers; the weights
+    /// are then those under which the loss last was one.
     pub fn fit<S: DataFor<N::Input>>(&mut self, set: &S, options: Fit<'_, N::Input>) -> Result<History> {
         self.trainer.fit(set.samples(), options)
     }
@@ -180,11 +183,6 @@ impl<N: Network> Model<N> {
     /// [`Error::Argument`] for a rate that is negative or no number.
     pub fn set_learning_rate(&mut self, learning_rate: f32) -> Result<()> {
         self.trainer.set_learning_rate(learning_rate)
-    }
-
-    /// The model without its type.
-    pub fn trainer(&mut self) -> &mut Trainer {
-        &mut self.trainer
     }
 }
 

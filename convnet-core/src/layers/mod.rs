@@ -33,6 +33,19 @@ pub enum Op {
 }
 
 impl Op {
+    /// How many kinds of layers there are.
+    pub(crate) const KINDS: usize = 4;
+
+    /// The kind's number, below [`Op::KINDS`].
+    pub(crate) const fn number(&self) -> usize {
+        match self {
+            Op::Conv2D(_) => 0,
+            Op::MaxPooling2D(_) => 1,
+            Op::Flatten => 2,
+            Op::Dense(_) => 3,
+        }
+    }
+
     /// The layer's name in a listing and in the summary: `Conv2D`.
     pub const fn kind(&self) -> &'static str {
         match self {

@@ -16,9 +16,9 @@ pub struct Fit<'a, I> {
     pub shuffle: bool,
     /// Evaluated after each epoch: `Some(&set)`.
     pub validation: Option<&'a dyn DataFor<I>>,
-    /// The share of the set, from its end, that is kept out of training and evaluated after each epoch; 0 for none.
-    /// Not together with `validation`.
-    pub validation_split: f32,
+    /// The share of the set, from its end, that is kept out of training and evaluated after each epoch; 0 for none. Of n
+    /// images ⌊n·(1 − share)⌋ are trained on. Not together with `validation`.
+    pub validation_split: f64,
     /// Called after each epoch, in order.
     pub callbacks: Vec<Box<dyn Callback + 'a>>,
     /// What is printed.

@@ -4,7 +4,7 @@ use super::count_error;
 use super::fit::{Callback, Fit};
 use crate::data::Samples;
 use crate::engine::cpu::aligned::Floats;
-use crate::engine::cpu::executor::{Executor, Outcome, PullBack, Settings};
+use crate::engine::cpu::executor::{Executor, Outcome, PullBack, Settings, Weights};
 use crate::engine::cpu::simd::Level;
 use crate::layers::Activation;
 use crate::plan::Plan;
@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::Instant;
 
 /// A plan with weights, an optimizer and a loss.
-pub struct Trainer {
+pub(super) struct Trainer {
     plan: Plan,
     optimizer: Optimizer,
     loss: Loss,
@@ -25,6 +25,10 @@ pub struct Trainer {
     weights: Floats,
     /// Whether the weights are still as drawn from the seed.
     fresh: bool,
+    /// The weights before the last step, and whether there was one since they were set: what remains when a step ends
+    /// in numbers that are none. As long as the weights; made when training begins.
+    previous: Floats,
+    has_previous: bool,
     /// The optimizer's state, as long as the weights each; made when training begins.
     slots: Vec<Vec<f32>>,
     /// Steps and epochs trained so far.
@@ -38,6 +42,7 @@ pub struct Trainer {
 struct Parts<'a> {
     executor: &'a mut Executor,
     weights: &'a mut Floats,
+    previous: &'a mut Floats,
     slots: &'a mut Vec<Vec<f32>>,
     optimizer: &'a Optimizer,
     loss: &'a Loss,
@@ -62,6 +67,8 @@ impl Trainer {
             settings: Settings::default(),
             weights: Floats::zeros(plan.params),
             fresh: true,
+            previous: Floats::default(),
+            has_previous: false,
             slots: Vec::new(),
             steps: 0,
             epochs: 0,
@@ -97,11 +104,6 @@ impl Trainer {
         self.optimizer.set_learning_rate(learning_rate)
     }
 
-    /// What is trained.
-    pub fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
     pub(super) fn weights(&self) -> &[f32] {
         &self.weights
     }
@@ -127,6 +129,7 @@ impl Trainer {
 
     fn weights_changed(&mut self) {
         self.fresh = false;
+        self.has_previous = false;
         if let Some(executor) = &mut self.executor {
             executor.prepare(&self.weights);
         }
@@ -134,13 +137,13 @@ impl Trainer {
 
     /// The engine, ready for the weights, and what it works with.
     fn parts(&mut self) -> Parts<'_> {
-        let Trainer { plan, optimizer, loss, settings, weights, slots, steps, executor, .. } = self;
+        let Trainer { plan, optimizer, loss, settings, weights, previous, slots, steps, executor, .. } = self;
         let executor = executor.get_or_insert_with(|| {
             let mut executor = Executor::new(plan, *settings);
             executor.prepare(weights);
             executor
         });
-        Parts { executor, weights, slots, optimizer, loss, steps }
+        Parts { executor, weights, previous, slots, optimizer, loss, steps }
     }
 
     pub(super) fn fit<I>(&mut self, samples: &Samples, options: Fit<'_, I>) -> Result<History> {
@@ -154,8 +157,9 @@ impl Trainer {
         if validation_split > 0.0 && validation.is_some() {
             return Err(argument("validation_split", "0 where `validation` is given", validation_split));
         }
-        let kept_out = (samples.len() as f64 * f64::from(validation_split)) as usize;
-        let trained_on = samples.len() - kept_out;
+        // As Keras counts: what is trained on is rounded down.
+        let trained_on = (samples.len() as f64 * (1.0 - validation_split)) as usize;
+        let kept_out = samples.len() - trained_on;
         if trained_on == 0 || samples.len() > u32::MAX as usize {
             let expected = format!("1 to {} images to train on", u32::MAX);
             return Err(count_error("training set", expected, trained_on));
@@ -166,22 +170,27 @@ impl Trainer {
             None => None,
         };
         self.optimizer.check()?;
-        self.check(samples)?;
+        self.check("training", samples)?;
         if let Some((samples, _)) = &validation {
-            self.check(samples)?;
+            self.check("validation", samples)?;
         }
         let run = Run { samples, order: (0..trained_on as u32).collect(), batch_size, shuffle };
         self.run(run, epochs, validation, &mut callbacks, verbose)
     }
 
-    /// Whether network, loss and labels go together.
-    fn check(&self, samples: &Samples) -> Result<()> {
+    /// Whether network, loss and the labels of a set go together.
+    fn check(&self, set: &str, samples: &Samples) -> Result<()> {
         if samples.size() != self.plan.input.len() {
             return Err(count_error("values an image", self.plan.input.len().to_string(), samples.size()));
         }
         let last = self.plan.layers.last().map_or(Activation::Linear, |layer| layer.op.activation());
         self.loss.check(&self.plan.output, last)?;
-        self.loss.check_labels(self.plan.output.len(), samples.labels().iter().copied())
+        self.loss.check_labels(self.plan.output.len(), samples.labels().iter().copied()).map_err(|error| match error {
+            Error::Data { what, expected, found } => {
+                Error::Data { what: format!("{what} of the {set} set"), expected, found }
+            }
+            other => other,
+        })
     }
 
     fn run(
@@ -192,9 +201,11 @@ impl Trainer {
         callbacks: &mut [Box<dyn Callback + '_>],
         verbose: Verbose,
     ) -> Result<History> {
-        self.fresh = false;
         let (params, slots) = (self.plan.params, self.optimizer.slots());
         self.slots.resize_with(slots, || vec![0.0; params]);
+        if self.previous.len() != params {
+            self.previous = Floats::zeros(params);
+        }
         self.parts().executor.reserve_training();
         let mut history = History::with_capacity(epochs);
         let mut progress = Progress::new(verbose, epochs, run.order.len().div_ceil(run.batch_size));
@@ -220,8 +231,6 @@ impl Trainer {
 
     fn run_epoch(&mut self, run: &mut Run<'_>, number: usize, progress: &mut Progress) -> Result<Outcome> {
         if run.shuffle {
-            // From the set's own order each time, so that an epoch's order depends on seed and epoch alone.
-            run.order.iter_mut().zip(0..).for_each(|(place, index)| *place = index);
             shuffle(&mut run.order, self.seed, self.epochs);
         }
         let mut total = Outcome::default();
@@ -237,19 +246,37 @@ impl Trainer {
 
     /// One batch forward and backward, and the optimizer's update.
     fn step(&mut self, samples: &Samples, batch: &[u32], epoch: usize, step: usize) -> Result<Outcome> {
-        let Parts { executor, weights, slots, optimizer, loss, steps } = self.parts();
+        let Parts { executor, weights, previous, slots, optimizer, loss, steps } = self.parts();
         let outcome = executor.differentiate(samples, batch, weights, loss);
         if !outcome.loss.is_finite() {
+            self.roll_back();
             let loss = (outcome.loss / outcome.images as f64) as f32;
             return Err(Error::LossNotFinite { loss, epoch, step });
         }
         *steps += 1;
-        executor.update(batch.len(), weights, slots, optimizer, *steps);
+        let finite = executor.update(batch.len(), Weights { current: weights, previous, slots }, optimizer, *steps);
+        self.fresh = false;
+        self.has_previous = true;
+        if !finite {
+            self.roll_back();
+            return Err(Error::WeightsNotFinite { epoch, step });
+        }
         Ok(outcome)
     }
 
+    /// Takes the last step back, if there was one, and lets the optimizer begin anew: its state has seen the same
+    /// numbers.
+    fn roll_back(&mut self) {
+        if self.has_previous {
+            self.weights.copy_from_slice(&self.previous);
+            self.weights_changed();
+        }
+        self.slots.iter_mut().for_each(|slot| slot.fill(0.0));
+        self.steps = 0;
+    }
+
     pub(super) fn evaluate(&mut self, samples: &Samples) -> Result<Score> {
-        self.check(samples)?;
+        self.check("evaluated", samples)?;
         Ok(self.losses(samples, 0..samples.len()).score())
     }
 
@@ -279,12 +306,13 @@ pub struct LayerOutput {
 }
 
 impl Trainer {
-    /// The output of every layer for the given images: what the activations of section 5.4 show.
+    /// The output of every layer for the given images. Kernels may cover several layers, so each output comes from a run of
+    /// the layers that lead to it.
     pub(super) fn layer_outputs(&self, images: &[f32]) -> Result<Vec<LayerOutput>> {
         self.check_images(images)?;
         let outputs = (1..=self.plan.layers.len()).map(|layers| {
             let plan = self.plan.prefix(layers);
-            let mut executor = Executor::new(&plan, self.settings);
+            let mut executor = Executor::new(&plan, Settings { threads: 1, ..self.settings });
             let weights = &self.weights[..plan.params];
             executor.prepare(weights);
             let mut values = vec![0.0; images.len() / plan.input.len() * plan.output.len()];

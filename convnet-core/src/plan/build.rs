@@ -18,6 +18,8 @@ pub struct Table<const CAPACITY: usize> {
     pub output: Shape,
     /// Number of parameters.
     pub params: usize,
+    /// How many layers of each kind carry a counted name.
+    counted: [usize; Op::KINDS],
     /// What makes the network impossible.
     pub fault: Option<Fault>,
 }
@@ -45,7 +47,8 @@ pub const fn count(node: &Node) -> usize {
 
 /// Lays out a network of at most `CAPACITY` layers; leaves the table empty if there are more.
 pub const fn build<const CAPACITY: usize>(input: Shape, node: &Node) -> Table<CAPACITY> {
-    let mut table = Table { layers: [NO_LAYER; CAPACITY], len: 0, output: input, params: 0, fault: None };
+    let mut table =
+        Table { layers: [NO_LAYER; CAPACITY], len: 0, output: input, params: 0, counted: [0; Op::KINDS], fault: None };
     let total = count(node);
     if total > MAX_LAYERS {
         table.fault = Some(Fault { name: Name::Given(""), layer: 0, input, kind: FaultKind::TooManyLayers(total) });
@@ -86,20 +89,26 @@ const fn append_layer<const CAPACITY: usize>(table: &mut Table<CAPACITY>, spec: 
     let input = table.output;
     let name = match spec.name {
         Some(name) => Name::Given(name),
-        None => Name::Counted(spec.op.stem(), 1 + of_kind(table, spec.op.stem())),
+        None => {
+            table.counted[spec.op.number()] += 1;
+            Name::Counted(spec.op.stem(), table.counted[spec.op.number()])
+        }
     };
     let last = table.len + 1 == total;
     let softmax_inside = matches!(spec.op.activation(), Activation::Softmax) && !last;
     let laid_out = match check_name(table, &name) {
         Err(kind) => Err(kind),
         Ok(()) if softmax_inside => Err(FaultKind::SoftmaxInside),
-        Ok(()) => output_shape(&spec.op, input),
+        Ok(()) => match output_shape(&spec.op, input) {
+            Ok(output) if too_large(table, &spec.op, input, &output) => Err(FaultKind::TooLarge),
+            laid_out => laid_out,
+        },
     };
     match laid_out {
         Ok(output) => {
             let (weights, weight_count) = layer_weights(&spec.op, input, table.params);
             let layer = LayerPlan { name, op: spec.op, input, output, weights, weight_count };
-            table.params += layer.params();
+            table.params = table.params.saturating_add(layer.params());
             table.layers[table.len] = layer;
             table.len += 1;
             table.output = output;
@@ -108,26 +117,13 @@ const fn append_layer<const CAPACITY: usize>(table: &mut Table<CAPACITY>, spec: 
     }
 }
 
-/// How many layers so far carry a counted name with this stem.
-const fn of_kind<const CAPACITY: usize>(table: &Table<CAPACITY>, stem: &str) -> usize {
-    let mut found = 0;
-    let mut i = 0;
-    while i < table.len {
-        if let Name::Counted(other, _) = table.layers[i].name
-            && same_text(other, stem)
-        {
-            found += 1;
-        }
-        i += 1;
-    }
-    found
-}
-
-/// Names are the keys of saved weights: no two layers may share one.
+/// Names are the keys of saved weights: no two layers may share one. Two counted names cannot.
 const fn check_name<const CAPACITY: usize>(table: &Table<CAPACITY>, name: &Name) -> Result<(), FaultKind> {
+    let given = matches!(name, Name::Given(_));
     let mut i = 0;
     while i < table.len {
-        if name.same(&table.layers[i].name) {
+        let other = &table.layers[i].name;
+        if (given || matches!(other, Name::Given(_))) && name.same(other) {
             return Err(FaultKind::NameTaken);
         }
         i += 1;
@@ -168,12 +164,28 @@ const fn slide(axes: [Axis; 2], window: &'static str, input: Shape, channels: us
     }
 }
 
+/// Whether a layer's output or the parameters up to it would not fit the memory of any machine.
+const fn too_large<const CAPACITY: usize>(table: &Table<CAPACITY>, op: &Op, input: Shape, output: &Shape) -> bool {
+    const MOST: usize = isize::MAX as usize / size_of::<f32>();
+    let (weights, count) = layer_weights(op, input, 0);
+    let mut params = table.params;
+    let mut i = 0;
+    while i < count {
+        params = params.saturating_add(weights[i].len());
+        i += 1;
+    }
+    params > MOST || output.len() > MOST
+}
+
 /// A layer's weights, from `offset` on.
 const fn layer_weights(op: &Op, input: Shape, offset: usize) -> ([Weight; 2], usize) {
     match op {
         Op::Conv2D(conv2d::Spec { filters, vertical, horizontal, use_bias, .. }) => {
-            let taps = vertical.window * horizontal.window;
-            let initializer = Initializer::GlorotUniform { fan_in: taps * input.channels(), fan_out: taps * *filters };
+            let taps = vertical.window.saturating_mul(horizontal.window);
+            let initializer = Initializer::GlorotUniform {
+                fan_in: taps.saturating_mul(input.channels()),
+                fan_out: taps.saturating_mul(*filters),
+            };
             let sizes = [vertical.window, horizontal.window, input.channels(), *filters];
             kernel_and_bias(Weight { name: "kernel", offset, initializer, sizes, rank: 4 }, *filters, *use_bias)
         }
@@ -187,7 +199,7 @@ const fn layer_weights(op: &Op, input: Shape, offset: usize) -> ([Weight; 2], us
 }
 
 const fn kernel_and_bias(kernel: Weight, outputs: usize, use_bias: bool) -> ([Weight; 2], usize) {
-    let offset = kernel.offset + kernel.len();
+    let offset = kernel.offset.saturating_add(kernel.len());
     let bias = Weight { name: "bias", offset, initializer: Initializer::Zeros, sizes: [outputs, 1, 1, 1], rank: 1 };
     ([kernel, bias], if use_bias { 2 } else { 1 })
 }

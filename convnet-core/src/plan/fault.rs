@@ -27,6 +27,8 @@ pub enum FaultKind {
     ZeroInput,
     /// This argument is zero.
     ZeroSize(&'static str),
+    /// Output or parameters beyond any memory.
+    TooLarge,
     /// The window (with its dilation) reaches further than the map.
     WindowTooLarge {
         /// Height and width that it covers.
@@ -91,6 +93,11 @@ impl Fault {
                 to.text(argument);
                 to.text("` is 0; it must be at least 1");
             }
+            FaultKind::TooLarge => {
+                to.text("with an input of ");
+                to.shape(&self.input);
+                to.text(" its output or its parameters would not fit any memory; use smaller sizes");
+            }
             FaultKind::WindowTooLarge { reach: [height, width] } => {
                 to.text("a ");
                 to.number(height);
@@ -129,29 +136,38 @@ impl Fault {
     }
 }
 
-/// A text built in const code, of at most 256 bytes; what is longer is cut.
+/// A text built in const code, of at most 512 bytes; what is longer is cut.
 pub struct Message {
-    bytes: [u8; 256],
+    bytes: [u8; 512],
     len: usize,
 }
 
 impl Message {
     pub(super) const fn new() -> Self {
-        Message { bytes: [0; 256], len: 0 }
+        Message { bytes: [0; 512], len: 0 }
     }
 
     /// The text so far.
     pub const fn as_str(&self) -> &str {
         match std::str::from_utf8(self.bytes.split_at(self.len).0) {
             Ok(text) => text,
-            Err(_) => "a message that was cut within a character",
+            Err(_) => panic!("`text` appends whole characters only"),
         }
     }
 
     pub(super) const fn text(&mut self, text: &str) {
         let text = text.as_bytes();
+        let mut end = text.len();
+        let room = self.bytes.len() - self.len;
+        if end > room {
+            end = room;
+            // Back to the start of the character that does not fit.
+            while end > 0 && text[end] & 0b1100_0000 == 0b1000_0000 {
+                end -= 1;
+            }
+        }
         let mut i = 0;
-        while i < text.len() && self.len < self.bytes.len() {
+        while i < end {
             self.bytes[self.len] = text[i];
             self.len += 1;
             i += 1;

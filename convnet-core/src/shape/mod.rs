@@ -109,7 +109,7 @@ pub struct Axis {
 impl Axis {
     /// How far the window reaches: `dilation·(window − 1) + 1`.
     pub const fn reach(&self) -> usize {
-        if self.window == 0 { 0 } else { self.dilation * (self.window - 1) + 1 }
+        if self.window == 0 { 0 } else { self.dilation.saturating_mul(self.window - 1).saturating_add(1) }
     }
 
     /// Outputs along an axis of `input` positions; `None` where no window fits or a size is zero.
@@ -129,7 +129,9 @@ impl Axis {
     /// Positions of padding before the first input: half of what is missing, rounded down.
     pub const fn pad_before(&self, input: usize) -> usize {
         match (self.padding, self.output(input)) {
-            (Padding::Same, Some(output)) => ((output - 1) * self.stride + self.reach()).saturating_sub(input) / 2,
+            (Padding::Same, Some(output)) => {
+                ((output - 1) * self.stride).saturating_add(self.reach()).saturating_sub(input) / 2
+            }
             _ => 0,
         }
     }

@@ -10,18 +10,20 @@
 
 use super::aligned::{Floats, LINE};
 use super::disjoint::Disjoint;
-use super::kernel::{Backward, Forward};
 use super::kernels::activate;
+use super::pass::{Pass, Worker, WorkerLayout};
 use super::pool::Pool;
-use super::program::{Program, Step};
+use super::program::Program;
 use super::simd::{Level, Simd, Vectorized, vectorize};
 use crate::data::Samples;
 use crate::plan::Plan;
 use crate::train::optimizer::MAX_SLOTS;
 use crate::train::{Loss, Optimizer};
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Runs of images that a batch is cut into: enough for as many threads to have a share each.
+/// Runs of images that a batch is cut into: enough for as many threads to have a share each. A batch of eight images or
+/// fewer makes lanes of one image.
 const LANES: usize = 8;
 
 /// Floats between the steps that one group of images may have, forward and backward together: about 1 MiB.
@@ -50,10 +52,20 @@ impl Outcome {
     }
 }
 
+/// What an update changes.
+pub struct Weights<'a> {
+    /// The parameters.
+    pub current: &'a mut [f32],
+    /// Receives the parameters as they were.
+    pub previous: &'a mut [f32],
+    /// The optimizer's state.
+    pub slots: &'a mut [Vec<f32>],
+}
+
 /// How a network is to be executed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
-    /// Threads that work; 0: all.
+    /// Threads that work; 0: all. No more are started than the machine runs at once, or than a step has lanes.
     pub threads: usize,
     /// Leave out kernels that re-associate sums.
     pub exact: bool,
@@ -84,65 +96,12 @@ pub struct Executor {
     lane_outcomes: [Outcome; LANES],
 }
 
-/// Where a worker's buffers lie within its share.
-struct WorkerLayout {
-    /// Input and outputs of the steps, each for a group of images.
-    boundaries: Vec<Range<usize>>,
-    /// The gradients with respect to the same; only two at a time are alive, so even and odd ones share.
-    gradients: [Range<usize>; 2],
-    scratch: Range<usize>,
-    /// All of it, in whole cache lines.
-    floats: usize,
-    /// What the steps keep, in bytes.
-    kept: Vec<Range<usize>>,
-    kept_bytes: usize,
-}
-
-impl WorkerLayout {
-    fn new(program: &Program, group: usize) -> WorkerLayout {
-        let mut floats = 0;
-        let mut take = |len: usize| {
-            let start = floats;
-            floats += len.next_multiple_of(LINE);
-            start..start + len
-        };
-        let sizes = || std::iter::once(program.input).chain(program.steps.iter().map(|step| step.output));
-        let boundaries = sizes().map(|len| take(group * len)).collect();
-        let largest = |parity: usize| sizes().skip(parity).step_by(2).max().unwrap_or(0);
-        let gradients = [take(group * largest(0)), take(group * largest(1))];
-        let scratch = take(program.scratch(group));
-        let mut kept_bytes = 0;
-        let kept = program
-            .steps
-            .iter()
-            .map(|step| {
-                let start = kept_bytes;
-                let len = group * step.kernel.kept();
-                kept_bytes += len.next_multiple_of(64);
-                start..start + len
-            })
-            .collect();
-        WorkerLayout { boundaries, gradients, scratch, floats, kept, kept_bytes }
-    }
-
-    /// What step number `i` keeps of a group of `images`.
-    fn kept<'a>(&self, kept: &'a mut [u8], step: &Step, i: usize, images: usize) -> &'a mut [u8] {
-        &mut kept[self.kept[i].clone()][..images * step.kernel.kept()]
-    }
-}
-
-/// One worker's buffers.
-struct Worker<'a> {
-    floats: &'a mut [f32],
-    kept: &'a mut [u8],
-}
-
 impl Executor {
     /// The engine for `plan`.
     pub fn new(plan: &Plan, settings: Settings) -> Executor {
         let Settings { threads, exact, level, input_gradient } = settings;
         let program = Program::new(plan, exact, level, input_gradient);
-        let pool = Pool::new(threads);
+        let pool = Pool::new(threads.min(most_threads()));
         let group = (GROUP_FLOATS / (2 * program.boundary_floats()).max(1)).clamp(1, 64);
         let layout = WorkerLayout::new(&program, group);
         let threads = pool.threads();
@@ -217,39 +176,37 @@ impl Executor {
         sum_outcomes(&self.lane_outcomes[..LANES.min(images)])
     }
 
-    /// Sums the lanes' gradients in their order and lets the optimizer change the weights; `images` as in the call to
-    /// [`Executor::differentiate`] before. `slots` holds the optimizer's state, a slice as long as the weights each.
-    pub fn update(
-        &mut self,
-        images: usize,
-        weights: &mut [f32],
-        slots: &mut [Vec<f32>],
-        optimizer: &Optimizer,
-        step: u64,
-    ) {
-        let lane_floats = self.lane_floats();
-        let params = self.program.params;
-        let level = self.level;
+    /// Sums the lanes' gradients in their order and lets the optimizer change the weights, which are copied to `previous`
+    /// before; says whether all weights are still finite. `images` as in the call to [`Executor::differentiate`] before;
+    /// `slots` holds the optimizer's state, a slice as long as the weights each.
+    pub fn update(&mut self, images: usize, weights: Weights<'_>, optimizer: &Optimizer, step: u64) -> bool {
+        let (lane_floats, params, level) = (self.lane_floats(), self.program.params, self.level);
+        let Weights { current, previous, slots } = weights;
+        let finite = AtomicBool::new(true);
         let lanes = Disjoint::new(&mut self.lanes);
-        {
-            let weights = Disjoint::new(weights);
-            let slots: [Disjoint<'_, f32>; MAX_SLOTS] = split_slots(slots);
-            self.pool.run(params.div_ceil(CHUNK), &|_, chunk| {
-                let range = chunk * CHUNK..params.min((chunk + 1) * CHUNK);
-                // SAFETY: the chunks do not overlap, and each is one item; lanes are distinct buffers.
-                unsafe {
-                    let gradient = lanes.part(range.clone());
-                    for lane in 1..LANES.min(images) {
-                        let start = lane * lane_floats;
-                        let addend = lanes.part(start + range.start..start + range.end);
-                        vectorize(level, Add { sum: &mut *gradient, addend });
-                    }
-                    let slots = slots.each_ref().map(|slot| slot.part(within(slot, &range)));
-                    optimizer.update(step, weights.part(range), gradient, slots, level);
+        let (weights, previous) = (Disjoint::new(&mut *current), Disjoint::new(previous));
+        let slots: [Disjoint<'_, f32>; MAX_SLOTS] = split_slots(slots);
+        self.pool.run(params.div_ceil(CHUNK), &|_, chunk| {
+            let range = chunk * CHUNK..params.min((chunk + 1) * CHUNK);
+            // SAFETY: the chunks do not overlap, and each is one item; lanes are distinct buffers.
+            let (gradient, weights, previous, slots) = unsafe {
+                let gradient = lanes.part(range.clone());
+                for lane in 1..LANES.min(images) {
+                    let start = lane * lane_floats;
+                    let addend = lanes.part(start + range.start..start + range.end);
+                    vectorize(level, Add { sum: &mut *gradient, addend });
                 }
-            });
-        }
-        self.prepare(weights);
+                let slots = slots.each_ref().map(|slot| slot.part(within(slot, &range)));
+                (gradient, weights.part(range.clone()), previous.part(range), slots)
+            };
+            previous.copy_from_slice(weights);
+            optimizer.update(step, weights, gradient, slots, level);
+            if !vectorize(level, AllFinite(weights)) {
+                finite.store(false, Ordering::Relaxed);
+            }
+        });
+        self.prepare(current);
+        finite.into_inner()
     }
 
     /// The summed gradient of the last [`Executor::differentiate`], before any update: for tests and tools.
@@ -328,9 +285,7 @@ impl Executor {
             activate::activate(level, program.head, output, program.row);
         });
     }
-}
 
-impl Executor {
     /// Outputs, and what a gradient with respect to them means for weights and input: the vector-Jacobian product.
     ///
     /// `d_outputs` is as long as the outputs. Works image by image on the calling thread, which is enough for
@@ -371,6 +326,11 @@ pub struct PullBack {
     pub d_weights: Vec<f32>,
     /// Gradient with respect to the inputs.
     pub d_input: Vec<f32>,
+}
+
+/// More threads than this would only wait.
+fn most_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).max(LANES)
 }
 
 /// The images of a lane: `images` cut into as equal runs as can be.
@@ -414,96 +374,17 @@ fn within(slot: &Disjoint<'_, f32>, range: &Range<usize>) -> Range<usize> {
     if slot.is_empty() { 0..0 } else { range.clone() }
 }
 
-impl Worker<'_> {
-    /// A group's values at a boundary: 0 is the network's input, `i + 1` the output of step `i`.
-    fn boundary(&mut self, layout: &WorkerLayout, number: usize) -> &mut [f32] {
-        &mut self.floats[layout.boundaries[number].clone()]
-    }
+/// Whether no number is infinite or NaN.
+struct AllFinite<'a>(&'a [f32]);
 
-    /// One image's values at a boundary of `len` values an image.
-    fn slot(&mut self, layout: &WorkerLayout, number: usize, slot: usize, len: usize) -> &mut [f32] {
-        &mut self.boundary(layout, number)[slot * len..(slot + 1) * len]
-    }
-}
+impl Vectorized for AllFinite<'_> {
+    type Output = bool;
 
-/// What the passes of one batch share.
-struct Pass<'a> {
-    program: &'a Program,
-    layout: &'a WorkerLayout,
-    weights: &'a [f32],
-    derived: &'a [f32],
-}
-
-impl Pass<'_> {
-    fn forward(&self, worker: &mut Worker<'_>, images: usize, training: bool) {
-        for (i, step) in self.program.steps.iter().enumerate() {
-            let layout = self.layout;
-            let ranges = [layout.boundaries[i].clone(), layout.boundaries[i + 1].clone(), layout.scratch.clone()];
-            let [input, output, scratch] = disjoint(worker.floats, ranges);
-            let kept = if training { layout.kept(worker.kept, step, i, images) } else { &mut [] };
-            step.kernel.forward(Forward {
-                images,
-                training,
-                weights: &self.weights[step.weights.clone()],
-                derived: &self.derived[step.derived.clone()],
-                input: &input[..images * step.input],
-                output: &mut output[..images * step.output],
-                kept,
-                scratch,
-            });
-        }
-    }
-
-    /// Losses of a group, and their gradient, times `scale`, with respect to the logits.
-    fn losses(&self, worker: &mut Worker<'_>, samples: &Samples, group: &[u32], loss: &Loss, scale: f32) -> Outcome {
-        let (layout, last, len) = (self.layout, self.program.steps.len(), self.program.output);
-        let ranges = [layout.boundaries[last].clone(), layout.gradients[last % 2].clone()];
-        let [logits, gradient] = disjoint(worker.floats, ranges);
-        let mut outcome = Outcome { images: group.len(), ..Outcome::default() };
-        let rows = logits.chunks(len).zip(gradient.chunks_mut(len));
-        for (&index, (logits, gradient)) in group.iter().zip(rows) {
-            let label = samples.labels()[index as usize];
-            let found = loss.evaluate(self.program.head, logits, label, Some(gradient), scale);
-            outcome.loss += found.loss;
-            outcome.correct += usize::from(found.correct);
-        }
-        outcome
-    }
-
-    /// Gradients with respect to the weights and, if `to_input`, to boundary 0, of which that of the last boundary is
-    /// given.
-    fn backward(&self, worker: &mut Worker<'_>, images: usize, gradient: &mut [f32], accumulate: bool, to_input: bool) {
-        for (i, step) in self.program.steps.iter().enumerate().rev() {
-            let layout = self.layout;
-            let ranges = [
-                layout.boundaries[i].clone(),
-                layout.boundaries[i + 1].clone(),
-                layout.gradients[i % 2].clone(),
-                layout.gradients[(i + 1) % 2].clone(),
-                layout.scratch.clone(),
-            ];
-            let [input, output, d_input, d_output, scratch] = disjoint(worker.floats, ranges);
-            step.kernel.backward(Backward {
-                images,
-                weights: &self.weights[step.weights.clone()],
-                derived: &self.derived[step.derived.clone()],
-                input: &input[..images * step.input],
-                output: &output[..images * step.output],
-                kept: layout.kept(worker.kept, step, i, images),
-                d_output: &mut d_output[..images * step.output],
-                d_input: (i > 0 || to_input).then_some(&mut d_input[..images * step.input]),
-                d_weights: &mut gradient[step.weights.clone()],
-                accumulate,
-                scratch,
-            });
-        }
-    }
-}
-
-/// Several parts of one slice at once; they must not overlap, which the layout sees to and this checks.
-fn disjoint<const N: usize>(floats: &mut [f32], ranges: [Range<usize>; N]) -> [&mut [f32]; N] {
-    match floats.get_disjoint_mut(ranges) {
-        Ok(parts) => parts,
-        Err(error) => unreachable!("the layout's ranges are disjoint and inside: {error}"),
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> bool {
+        // Without their sign, the bits of floats are in the order of their sizes; infinity comes next to the largest. A
+        // maximum of integers is a loop that the compiler vectorises.
+        let largest = self.0.iter().fold(0, |largest, x| (x.to_bits() & !(1 << 31)).max(largest));
+        largest < f32::INFINITY.to_bits()
     }
 }

@@ -65,7 +65,7 @@ pub struct Backward<'a> {
     pub kept: &'a [u8],
     /// Gradient of the loss with respect to the output; the kernel may use it up.
     pub d_output: &'a mut [f32],
-    /// Gradient with respect to the input: overwritten. `None` for the first kernel of a network.
+    /// Gradient with respect to the input: overwritten. `None` where nobody asks for it, as of a network's input.
     pub d_input: Option<&'a mut [f32]>,
     /// Gradient with respect to the weights: added to if `accumulate`, else overwritten.
     pub d_weights: &'a mut [f32],

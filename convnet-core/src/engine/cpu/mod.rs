@@ -7,6 +7,7 @@ mod disjoint;
 pub mod executor;
 pub mod kernel;
 pub mod kernels;
+mod pass;
 pub mod pool;
 mod program;
 pub mod select;
