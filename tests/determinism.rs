@@ -1,5 +1,6 @@
 //! Same seed, same bits, whatever the number of threads.
 
+use convnet::engine::cpu::simd::Level;
 use convnet::prelude::*;
 
 convnet! {
@@ -16,41 +17,101 @@ convnet! {
     ];
 }
 
-/// Weights and test loss after an epoch over digits that the crate draws.
-fn trained(threads: usize, seed: u64) -> (Vec<u32>, u32, Vec<u32>) {
-    // 1003 images: the last batch of 64 has 43, and its lanes differ in length.
-    let set = datasets::drawn_digits(1003, 7).unwrap();
-    let mut model =
-        Model::<Net>::compile(RmsProp::default(), CategoricalCrossentropy::default()).seed(seed).threads(threads);
-    model.fit(&set, Fit { batch_size: 64, verbose: Verbose::Silent, ..Fit::default() }).unwrap();
+/// How a network is trained.
+#[derive(Clone, Copy, Debug)]
+struct Setup {
+    images: usize,
+    batch_size: usize,
+    seed: u64,
+    exact: bool,
+    level: Level,
+}
+
+/// 1003 images: the last batch of 64 has 43, and its lanes differ in length.
+fn setup() -> Setup {
+    Setup { images: 1003, batch_size: 64, seed: 3, exact: false, level: Level::detect() }
+}
+
+fn model() -> Model<Net> {
+    Model::compile(RmsProp::default(), CategoricalCrossentropy::default())
+}
+
+fn bits(floats: &[f32]) -> Vec<u32> {
+    floats.iter().map(|x| x.to_bits()).collect()
+}
+
+/// Weights, test loss and some outputs after an epoch over digits that the crate draws.
+fn trained(threads: usize, setup: Setup) -> (Vec<u32>, u32, Vec<u32>) {
+    let Setup { images, batch_size, seed, exact, level } = setup;
+    let set = datasets::drawn_digits(images, 7).unwrap();
+    let mut model = model().seed(seed).threads(threads).exact(exact).level(level);
+    model.fit(&set, Fit { batch_size, verbose: Verbose::Silent, ..Fit::default() }).unwrap();
     let score = model.evaluate(&set).unwrap();
     let image = set.image(0).unwrap();
     let outputs = model.predict(&image.repeat(5)).unwrap();
-    let bits = |floats: &[f32]| floats.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
     (bits(model.weights()), score.loss.to_bits(), bits(&outputs))
 }
 
+/// That all these numbers of threads give the same.
+fn check_threads(threads: &[usize], setup: Setup) {
+    let one = trained(1, setup);
+    for &threads in threads {
+        assert!(one == trained(threads, setup), "{threads} threads differ from 1: {setup:?}");
+    }
+}
+
 #[test]
-fn one_two_and_three_threads_give_the_same_bits() {
-    let one = trained(1, 3);
-    assert!(one == trained(2, 3), "2 threads differ from 1");
-    assert!(one == trained(3, 3), "3 threads differ from 1");
+fn any_number_of_threads_gives_the_same_bits() {
+    check_threads(&[2, 3], setup());
+    // As many threads as lanes, and one more; the last batch has 11 images.
+    check_threads(&[8, 9], Setup { images: 203, ..setup() });
+}
+
+#[test]
+fn so_it_is_without_re_association_and_on_every_machine() {
+    check_threads(&[3], Setup { images: 203, exact: true, ..setup() });
+    check_threads(&[3], Setup { images: 203, level: Level::Portable, ..setup() });
+    check_threads(&[3], Setup { images: 203, exact: true, level: Level::Portable, ..setup() });
+}
+
+#[test]
+fn so_it_is_with_batches_smaller_than_the_lanes() {
+    check_threads(&[2, 9], Setup { images: 43, batch_size: 1, ..setup() });
+    check_threads(&[2, 9], Setup { images: 43, batch_size: 5, ..setup() });
+}
+
+#[test]
+fn no_image_sees_those_that_it_is_predicted_with() {
+    const IMAGES: usize = 150;
+    let set = datasets::drawn_digits(IMAGES, 7).unwrap();
+    let images: Vec<f32> = set.iter().flat_map(|(image, _)| image).collect();
+    for level in Level::available() {
+        for exact in [false, true] {
+            let mut model = model().level(level).exact(exact).threads(2);
+            let all = bits(&model.predict(&images).unwrap());
+            assert!(all.chunks(10).any(|row| row != &all[..10]), "the outputs are not all alike");
+            for count in [1, 3, 65] {
+                let runs = images.chunks(count * 28 * 28);
+                let found: Vec<u32> = runs.flat_map(|images| bits(&model.predict(images).unwrap())).collect();
+                assert!(found == all, "{count} at a time, {level:?}, exact: {exact}");
+            }
+        }
+    }
 }
 
 #[test]
 fn seeds_differ_and_repeat() {
-    assert!(trained(2, 3) == trained(2, 3));
-    assert!(trained(2, 3).0 != trained(2, 4).0);
+    let small = Setup { images: 203, ..setup() };
+    assert!(trained(2, small) == trained(2, small));
+    assert!(trained(2, small).0 != trained(2, Setup { seed: 4, ..small }).0);
 }
 
 #[test]
 fn the_order_of_the_images_matters_only_if_shuffled() {
     let set = datasets::drawn_digits(256, 7).unwrap();
     let weights = |seed: u64, shuffle: bool| {
-        let mut model = Model::<Net>::compile(RmsProp::default(), CategoricalCrossentropy::default()).seed(seed);
-        model
-            .set_weights(&Model::<Net>::compile(Sgd::default(), MeanSquaredError::default()).weights().to_vec())
-            .unwrap();
+        let mut model = model().seed(seed);
+        model.set_weights(self::model().weights()).unwrap();
         model.fit(&set, Fit { shuffle, verbose: Verbose::Silent, ..Fit::default() }).unwrap();
         model.weights().to_vec()
     };

@@ -1,0 +1,146 @@
+//! A batch gives the sum of what its images give.
+//!
+//! Training runs images in lanes and groups, with kernels chosen for a first layer that hands no gradient on, and lets
+//! gradients collect over the groups; `Executor::pull_back` takes one image at a time, with the gradient handed on to
+//! the input. Both must tell the same gradient, and the loss that is shown must be that of the outputs.
+
+#[path = "support/keras.rs"]
+#[expect(dead_code, reason = "the numbers that Keras computed are for tests/parity.rs")]
+mod keras;
+
+use convnet::data::Samples;
+use convnet::engine::cpu::executor::{Executor, Settings};
+use convnet::engine::cpu::simd::Level;
+use convnet::plan::Plan;
+use convnet::prelude::*;
+use keras::{RANDOM_NETS, values, weights};
+
+include!("fixtures/random_nets.rs");
+
+convnet! {
+    /// The fused kernels of the demo, which no random network has all of.
+    type Digits = [
+        Input(28, 28, 1),
+        Conv2D(32, (3, 3), activation = "relu"),
+        MaxPooling2D((2, 2)),
+        Conv2D(64, (3, 3), activation = "relu"),
+        MaxPooling2D((2, 2)),
+        Conv2D(64, (3, 3), activation = "relu"),
+        Flatten(),
+        Dense(64, activation = "relu"),
+        Dense(10, activation = "softmax"),
+    ];
+
+    /// One output, which takes the label as a number.
+    type Single = [
+        Input(6, 7, 2),
+        Conv2D(3, (3, 3), activation = "tanh"),
+        Flatten(),
+        Dense(1, activation = "sigmoid"),
+    ];
+}
+
+/// Images in a batch, the most first: what a large batch leaves in the lanes must not reach a smaller one. 1 and 7 leave
+/// lanes empty, 9 and 21 make them unequal, 530 makes several groups a lane even where 64 images are a group.
+const BATCHES: [usize; 5] = [530, 21, 9, 7, 1];
+/// The share of a tensor's largest value that a gradient may be off by.
+const TOLERANCE: f64 = 1e-5;
+
+/// What an image is to give at output `o`.
+fn target(plan: &Plan, image: usize, o: usize) -> f64 {
+    match plan.output.len() {
+        1 => (image % 2) as f64,
+        outputs => f64::from(u8::from(image % outputs == o)),
+    }
+}
+
+/// Loss and gradient of the mean over the images before the one asked for, from one image at a time.
+struct Expected {
+    images: usize,
+    loss: f64,
+    gradient: Vec<f64>,
+}
+
+/// The means over the first n images, for each n of `BATCHES`.
+fn image_by_image(plan: &Plan, inputs: &[f32], weights: &[f32], settings: Settings) -> Vec<Expected> {
+    let mut executor = Executor::new(plan, Settings { input_gradient: true, threads: 1, ..settings });
+    executor.prepare(weights);
+    let outputs = plan.output.len();
+    let (mut loss, mut gradient) = (0.0, vec![0.0; plan.params]);
+    let mut expected = Vec::new();
+    for (image, input) in inputs.chunks(plan.input.len()).enumerate() {
+        let mut predicted = vec![0.0; outputs];
+        executor.predict(input, &mut predicted, weights);
+        let error = |(o, &y): (usize, &f32)| f64::from(y) - target(plan, image, o);
+        let seed: Vec<f32> =
+            predicted.iter().enumerate().map(|row| (2.0 * error(row) / outputs as f64) as f32).collect();
+        let pulled = executor.pull_back(input, &seed, weights);
+        loss += pulled.outputs.iter().enumerate().map(|row| error(row).powi(2)).sum::<f64>() / outputs as f64;
+        for (sum, d) in gradient.iter_mut().zip(&pulled.d_weights) {
+            *sum += f64::from(*d);
+        }
+        let images = image + 1;
+        if BATCHES.contains(&images) {
+            let mean = gradient.iter().map(|sum| sum / images as f64).collect();
+            expected.push(Expected { images, loss: loss / images as f64, gradient: mean });
+        }
+    }
+    expected
+}
+
+fn check_batches<N: Network>(name: &str, level: Level, exact: bool) {
+    let plan = N::PLAN;
+    if plan.output.is_map() {
+        return;
+    }
+    let inputs = values(1, BATCHES[0] * plan.input.len());
+    let classes = plan.output.len().max(2);
+    let labels: Vec<usize> = (0..BATCHES[0]).map(|image| image % classes).collect();
+    let weights = weights(&plan, RANDOM_NETS);
+    let settings = Settings { threads: 2, exact, level, ..Settings::default() };
+    let expected = image_by_image(&plan, &inputs, &weights, settings);
+    assert_eq!(expected.len(), BATCHES.len());
+
+    let samples = Samples::new(plan.input, inputs, labels).unwrap();
+    let mut executor = Executor::new(&plan, settings);
+    executor.prepare(&weights);
+    executor.reserve_training();
+    let loss = MeanSquaredError::default().into();
+    for Expected { images, loss: mean, gradient } in expected.iter().rev() {
+        let case = format!("{name}, {images} images, {level:?}, exact: {exact}");
+        // Backwards, so that a sample's place in the batch is not its place in the set.
+        let indices: Vec<u32> = (0..*images as u32).rev().collect();
+        let outcome = executor.differentiate(&samples, &indices, &weights, &loss);
+        assert_eq!(outcome.images, *images, "{case}");
+        let found = outcome.loss / *images as f64;
+        assert!((found - mean).abs() <= TOLERANCE * mean.abs(), "{case}: loss {found}, expected {mean}");
+
+        let found = executor.gradient(*images);
+        for (layer, weight) in plan.weights() {
+            let (found, expected) = (&found[weight.range()], &gradient[weight.range()]);
+            let largest = expected.iter().fold(f64::from(f32::MIN_POSITIVE), |most, d| most.max(d.abs()));
+            for (found, expected) in found.iter().zip(expected) {
+                let difference = (f64::from(*found) - expected).abs() / largest;
+                let at = format!("{}/{}", layer.name, weight.name);
+                // Not `>`: a difference that is no number is no agreement.
+                assert!(difference <= TOLERANCE, "{case}, {at}: {difference:e} of the largest");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_batch_gives_the_sum_of_its_images() {
+    for level in Level::available() {
+        for exact in [true, false] {
+            macro_rules! check {
+                ($net:ty, $name:literal) => {
+                    check_batches::<$net>($name, level, exact)
+                };
+            }
+            for_each_net!(check);
+            check!(Single, "single");
+            check!(Digits, "digits");
+        }
+    }
+}
