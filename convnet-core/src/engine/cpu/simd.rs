@@ -31,16 +31,14 @@ impl Level {
             // An empty variable is one that is not set.
             let Some(name) = std::env::var_os(LEVEL_VARIABLE).filter(|name| !name.is_empty()) else { return best };
             let name = name.to_string_lossy();
-            Level::named(&name).map_or_else(
-                || {
-                    eprintln!(
-                        "convnet: {LEVEL_VARIABLE}={name} is not known (portable, avx2 and avx512 are): using the best \
-                         that this machine has"
-                    );
-                    best
-                },
-                |allowed| best.min(allowed),
-            )
+            let Some(allowed) = Level::named(&name) else {
+                eprintln!(
+                    "convnet: {LEVEL_VARIABLE}={name} is not known (portable, avx2 and avx512 are): using the best \
+                     that this machine has"
+                );
+                return best;
+            };
+            best.min(allowed)
         })
     }
 
