@@ -4,7 +4,7 @@ use clap::Parser;
 use convnet::prelude::*;
 use std::path::{Path, PathBuf};
 
-/// What the command line said.
+/// Trains on MNIST and reports the accuracy on the test set. All examples take the same arguments.
 #[derive(Parser, Debug)]
 pub struct Options {
     /// How often the whole training set is gone through.
@@ -31,7 +31,7 @@ impl Options {
     /// MNIST from the folder that was named, or from where it can be found.
     pub fn mnist(&self) -> convnet::Result<datasets::Mnist> {
         let mnist = datasets::find_mnist(self.data.as_deref())?;
-        println!("{} training and {} test images ({})", mnist.train.len(), mnist.test.len(), mnist.source);
+        println!("{} training and {} test images: {}", mnist.train.len(), mnist.test.len(), mnist.source);
         Ok(mnist)
     }
 
