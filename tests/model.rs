@@ -253,8 +253,8 @@ fn every_optimizer_learns_digits() {
         let mut model = Model::<Digits>::compile(optimizer, CategoricalCrossentropy::default());
         let before = model.evaluate(&set).unwrap();
         assert!(before.loss > 1.8, "{optimizer:?}: {before} before training");
-        model.fit(&set, Fit { epochs: 10, ..quiet() }).unwrap();
+        model.fit(&set, Fit { epochs: 20, ..quiet() }).unwrap();
         let after = model.evaluate(&set).unwrap();
-        assert!(after.loss < 0.7, "{optimizer:?}: {after} after training");
+        assert!(after.loss < 0.5 * before.loss, "{optimizer:?}: {after} after training");
     }
 }
