@@ -39,7 +39,7 @@ use std::path::Path;
 /// let mut model = Model::<Tiny>::compile(Adam { learning_rate: 0.01, ..Adam::default() }, CategoricalCrossentropy::default());
 /// model.fit(&set, Fit { epochs: 30, batch_size: 16, verbose: Verbose::Silent, ..Fit::default() })?;
 /// assert!(model.evaluate(&set)?.accuracy > 0.99);
-/// # convnet::Result::Ok(())
+/// # Ok::<(), convnet::Error>(())
 /// ```
 pub struct Model<N: Network> {
     trainer: Trainer,
