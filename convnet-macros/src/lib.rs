@@ -35,7 +35,7 @@ use value::Scope;
 
 /// Defines networks from listings of layers, or stands for one where a type stands.
 ///
-/// ```ignore
+/// ```
 /// use convnet::prelude::*;
 ///
 /// convnet! {
@@ -51,6 +51,8 @@ use value::Scope;
 ///
 /// type Base = convnet![Input(28, 28, 1), Conv2D(32, (3, 3))];
 /// type Classifier = convnet![Base, Flatten(), Dense(10, activation = "softmax")];
+///
+/// assert_eq!(Classifier::OUTPUT, Digits::OUTPUT);
 /// ```
 ///
 /// - Layers and arguments have Keras's names, positions and defaults; the first layer may carry an `input_shape`
