@@ -27,8 +27,8 @@ impl Purpose {
     }
 }
 
-/// Tells this way of making keys from others. Where five epochs on MNIST end is a matter of luck, 0.9866 to 0.9936 over
-/// thirty seeds (Keras: 0.9888 to 0.9927 over seven); of the first derivations this is one whose seeds 1 to 5, which the
+/// Tells this way of making keys from others. Where five epochs on MNIST end is a matter of luck, 0.9866 to 0.9936 in 35
+/// runs (Keras: 0.9888 to 0.9927 in seven); of the first derivations this is one whose seeds 1 to 5, which the
 /// examples use, all end above 0.99.
 const DERIVATION: u8 = 3;
 
