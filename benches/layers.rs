@@ -162,6 +162,7 @@ impl<'a> Call<'a> {
         self.kernel.forward(Forward {
             images: self.images,
             training: true,
+            noise: None,
             weights: self.weights,
             derived: &self.derived,
             input: &self.input,
@@ -176,6 +177,7 @@ impl<'a> Call<'a> {
         self.d_output.copy_from_slice(d_output);
         let start = Instant::now();
         self.kernel.backward(Backward {
+            noise: None,
             images: self.images,
             weights: self.weights,
             derived: &self.derived,
@@ -197,7 +199,7 @@ fn work((op, input, output): (Op, Shape, Shape), first: bool) -> (usize, usize) 
     let product = match op {
         Op::Conv2D(spec) => 2 * output.len() * spec.vertical.window * spec.horizontal.window * input.channels(),
         Op::Dense(_) => 2 * output.len() * input.len(),
-        Op::MaxPooling2D(_) | Op::Flatten => return (input.len(), input.len()),
+        _ => return (input.len(), input.len()),
     };
     (product, if first { product } else { 2 * product })
 }

@@ -49,15 +49,31 @@ pub mod prelude {
 #[doc(hidden)]
 pub mod __private {
     pub use convnet_core::__dfdx_module as dfdx_module;
-    pub use convnet_core::expansion::{Mistakes, report_input, report_layer, report_network, top_digit, typenum};
-    pub use convnet_core::layers::activation::{Linear, Relu, Sigmoid, Softmax, Tanh};
-    pub use convnet_core::layers::conv2d::Conv2D;
+    pub use convnet_core::expansion::{
+        Mistakes, Part, bits, report_input, report_layer, report_network, top_digit, typenum,
+    };
+    pub use convnet_core::layers::activation::{Alone, Linear, Relu, Sigmoid, Softmax, SoftmaxLayer, Tanh};
+    pub use convnet_core::layers::average_pooling2d::AveragePooling2D;
+    pub use convnet_core::layers::batch_normalization::BatchNormalization;
+    pub use convnet_core::layers::composition::{Add, Concatenate, Merge, Nested, Repeat};
+    pub use convnet_core::layers::conv2d::{Conv2D, GroupedConv2D};
     pub use convnet_core::layers::dense::Dense;
+    pub use convnet_core::layers::depthwise_conv2d::DepthwiseConv2D;
+    pub use convnet_core::layers::dropout::Dropout;
     pub use convnet_core::layers::flatten::Flatten;
+    pub use convnet_core::layers::global_average_pooling2d::GlobalAveragePooling2D;
+    pub use convnet_core::layers::global_max_pooling2d::GlobalMaxPooling2D;
+    pub use convnet_core::layers::leaky_relu::LeakyReLU;
     pub use convnet_core::layers::max_pooling2d::MaxPooling2D;
-    pub use convnet_core::layers::{Named, Nested, Window};
+    pub use convnet_core::layers::relu::ReLU;
+    pub use convnet_core::layers::rescaling::Rescaling;
+    pub use convnet_core::layers::reshape::Reshape;
+    pub use convnet_core::layers::separable_conv2d::SeparableConv2D;
+    pub use convnet_core::layers::up_sampling2d::{Bilinear, Nearest, UpSampling2D};
+    pub use convnet_core::layers::zero_padding2d::ZeroPadding2D;
+    pub use convnet_core::layers::{Frozen, Initialized, Named, Regularized, Window, settings};
     pub use convnet_core::plan::count;
-    pub use convnet_core::shape::size::{Hex, Letters, Map, Num, Vector};
+    pub use convnet_core::shape::size::{AnyMap, AnyVector, Hex, Letters, Map, Num, Open, Vector};
     pub use convnet_core::shape::walk::{Same, Valid};
     pub use convnet_core::{Definition, Network, Sequential};
 }

@@ -4,7 +4,10 @@
 //! item of the layer at fault says something. Panics point to the caller, which is the listing.
 
 use crate::layers::{Layers, Node};
-use crate::plan::{Fault, FaultKind, report};
+use crate::network::{Definition, USUAL};
+use crate::plan::{Fault, FaultKind, MAX_LAYERS, build, count, report};
+use crate::shape::Shape;
+use crate::shape::size::InputPattern;
 use crate::shape::walk::Walk;
 
 pub use typenum;
@@ -25,8 +28,9 @@ pub const fn report_layer(network: &str, fault: &Option<Fault>, layer: usize) {
     }
 }
 
-/// Stops the compilation if a network used as a layer, `count` layers from `from` on, is at fault here; says nothing
-/// if it is at fault by itself (`inner`), which is raised where it is defined.
+/// Stops the compilation if a network or block used as a layer, `count` layers from `from` on, is at fault here; says
+/// nothing if it is at fault by itself (`inner`), which is raised where it is defined. For repetitions, too, `inner`
+/// being `None`.
 #[track_caller]
 pub const fn report_network(network: &str, fault: &Option<Fault>, from: usize, count: usize, inner: &Option<Fault>) {
     if let Some(Fault { layer, .. }) = fault
@@ -36,6 +40,34 @@ pub const fn report_network(network: &str, fault: &Option<Fault>, from: usize, c
     {
         report_layer(network, fault, *layer);
     }
+}
+
+/// What the macro asks of a network or block that is a layer of another.
+pub trait Part: Definition {
+    /// How many layers it has.
+    const COUNT: usize = count(<Self::Layers as Layers>::NODE);
+    /// What makes it impossible by itself; a block is judged where it is used.
+    const OWN_FAULT: Option<Fault> = {
+        let pattern = <Self::Input as InputPattern>::PATTERN;
+        match *pattern.sizes() {
+            [Some(height), Some(width), Some(channels)] => {
+                fault_of(Shape::map(height, width, channels), <Self::Layers as Layers>::NODE)
+            }
+            [Some(features)] => fault_of(Shape::vector(features), <Self::Layers as Layers>::NODE),
+            _ => None,
+        }
+    };
+}
+
+impl<D: Definition> Part for D {}
+
+const fn fault_of(input: Shape, layers: &Node) -> Option<Fault> {
+    if count(layers) > USUAL { build::<MAX_LAYERS>(input, layers).fault } else { build::<USUAL>(input, layers).fault }
+}
+
+/// The bits of a number, which is how it stands in a layer's type.
+pub const fn bits(number: f64) -> u64 {
+    number.to_bits()
 }
 
 /// The highest of the eight hexadecimal digits of a constant size; stops the compilation if it has more than eight.

@@ -3,7 +3,7 @@
 use crate::layers::{Layers, Node};
 use crate::plan::{Fault, Plan, Table, build, count, report};
 use crate::shape::Shape;
-use crate::shape::size::{InputShape, Phantom};
+use crate::shape::size::{InputPattern, InputShape, Phantom};
 use crate::summary::Summary;
 
 /// What `convnet!` writes for a network.
@@ -15,9 +15,10 @@ use crate::summary::Summary;
 pub trait Definition: 'static {
     /// The network's name.
     const NAME: &'static str;
-    /// The input's shape, as data sets carry it in their type.
-    type Input: InputShape;
-    /// The input's sizes as a tuple of [`crate::shape::size::Size`] types.
+    /// The input's shape, as data sets carry it in their type; with open sizes the definition is a block, which can
+    /// only be a layer of a network.
+    type Input: InputPattern;
+    /// The input's sizes as a tuple of [`crate::shape::size::Size`] types; `()` for a block.
     type Sizes;
     /// The layers, a balanced tree of pairs.
     type Layers: Layers;
@@ -26,7 +27,7 @@ pub trait Definition: 'static {
 /// A network without a name of its own: what `convnet![…]` stands for where a type stands.
 pub struct Sequential<Input, Sizes, Tree>(Phantom<(Input, Sizes, Tree)>);
 
-impl<Input: InputShape, Sizes: 'static, Tree: Layers> Definition for Sequential<Input, Sizes, Tree> {
+impl<Input: InputPattern, Sizes: 'static, Tree: Layers> Definition for Sequential<Input, Sizes, Tree> {
     const NAME: &'static str = "sequential";
     type Input = Input;
     type Sizes = Sizes;
@@ -34,7 +35,7 @@ impl<Input: InputShape, Sizes: 'static, Tree: Layers> Definition for Sequential<
 }
 
 /// Tables of this many layers cost the compiler nothing worth mentioning; larger networks use the large one.
-const USUAL: usize = 48;
+pub(crate) const USUAL: usize = 48;
 
 /// The constants of a network, for every type that `convnet!` makes.
 ///
@@ -47,7 +48,7 @@ const USUAL: usize = 48;
 /// const _: () = assert!(Tiny::PARAMS == 20 + 27);
 /// assert_eq!(Tiny::OUTPUT, [3]);
 /// ```
-pub trait Network: Definition {
+pub trait Network: Definition<Input: InputShape> {
     #[doc(hidden)]
     const TREE: &'static Node = <Self::Layers as Layers>::NODE;
     #[doc(hidden)]
@@ -64,12 +65,18 @@ pub trait Network: Definition {
     /// Everything known of the network. Fails to compile, with a sentence, where the network is impossible.
     const PLAN: Plan = {
         report(Self::NAME, &Self::FAULT, None);
-        let (layers, output, params) = if count(Self::TREE) > USUAL {
-            (Self::LARGE.layers.split_at(Self::LARGE.len).0, Self::LARGE.output, Self::LARGE.params)
+        let large = count(Self::TREE) > USUAL;
+        let layers = if large {
+            Self::LARGE.layers.split_at(Self::LARGE.len).0
         } else {
-            (Self::SMALL.layers.split_at(Self::SMALL.len).0, Self::SMALL.output, Self::SMALL.params)
+            Self::SMALL.layers.split_at(Self::SMALL.len).0
         };
-        Plan { network: Self::NAME, input: Self::SHAPE, output, layers, params, trainable_params: params }
+        let (output, params, trainable_params) = if large {
+            (Self::LARGE.output, Self::LARGE.params, Self::LARGE.trainable_params)
+        } else {
+            (Self::SMALL.output, Self::SMALL.params, Self::SMALL.trainable_params)
+        };
+        Plan { network: Self::NAME, input: Self::SHAPE, output, layers, params, trainable_params }
     };
 
     /// Number of parameters.
@@ -89,7 +96,7 @@ pub trait Network: Definition {
     }
 }
 
-impl<D: Definition> Network for D {}
+impl<D: Definition<Input: InputShape>> Network for D {}
 
 /// The large table, left empty (which costs nothing) for a network that fits the usual one.
 const fn build_large<const CAPACITY: usize>(needed: bool, input: Shape, tree: &Node) -> Table<CAPACITY> {

@@ -13,7 +13,7 @@ use convnet_core::layers::dense::Dense;
 use convnet_core::layers::max_pooling2d::MaxPooling2D;
 use convnet_core::shape::size::{Map, Num, Vector};
 use convnet_core::shape::walk::{Same, Valid};
-use convnet_core::{Network, Result, Sequential};
+use convnet_core::{Result, Sequential};
 use dfdx::nn::BuildOnDevice;
 use dfdx::shapes::Axes4;
 use dfdx::tensor::OwnedTape;

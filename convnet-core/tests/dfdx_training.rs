@@ -148,8 +148,9 @@ fn weights_start_as_the_plan_says() {
         let values = &flat[weight.range()];
         match weight.initializer {
             Initializer::Zeros => assert!(values.iter().all(|&value| value == 0.0), "{}", layer.name),
-            Initializer::GlorotUniform { fan_in, fan_out } => {
-                let limit = (6.0 / (fan_in + fan_out) as f32).sqrt();
+            Initializer::Ones => panic!("{}: this network has no such weight", layer.name),
+            Initializer::VarianceScaling { variance, .. } => {
+                let limit = (3.0 * variance).sqrt() as f32;
                 let largest = values.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
                 let mean = values.iter().sum::<f32>() / values.len() as f32;
                 let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f32>() / values.len() as f32;

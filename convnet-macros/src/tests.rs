@@ -62,6 +62,7 @@ impl Random {
                 filters: self.size(),
                 vertical: self.axis(padding, true),
                 horizontal: self.axis(padding, true),
+                groups: 1,
                 activation: self.activation(),
                 use_bias: self.below(2) == 0,
             }),
@@ -80,7 +81,7 @@ impl Random {
 
     fn layer(&mut self) -> LayerSpec {
         let name = self.pick(&[None, None, None, None, Some("a"), Some("b"), Some("c"), Some("conv2d_1"), Some("é")]);
-        LayerSpec { name, op: self.op() }
+        LayerSpec { name, ..LayerSpec::of(self.op()) }
     }
 }
 
@@ -93,7 +94,7 @@ fn written(layer: &LayerSpec) -> String {
         format!("{}, {strides}, \"{padding}\"", pair(vertical.window, horizontal.window))
     };
     let arguments = match layer.op {
-        Op::Conv2D(conv2d::Spec { filters, vertical, horizontal, activation, use_bias }) => {
+        Op::Conv2D(conv2d::Spec { filters, vertical, horizontal, activation, use_bias, .. }) => {
             let dilation = pair(vertical.dilation, horizontal.dilation);
             let window = window([vertical, horizontal]);
             let activation = activation.name();
@@ -104,6 +105,7 @@ fn written(layer: &LayerSpec) -> String {
         Op::Dense(dense::Spec { units, activation, use_bias }) => {
             format!("{units}, \"{}\", {use_bias}, ", activation.name())
         }
+        op => unreachable!("{op:?} is not drawn"),
     };
     let name = layer.name.map_or(String::new(), |name| format!("name = {name:?}"));
     format!("{}({arguments}{name})", layer.op.kind())

@@ -1,7 +1,7 @@
 //! What the parity tests share: the formula that gives weights and inputs (scripts/fixtures.py has the same), and the
 //! numbers that Keras computed.
 
-use convnet::plan::{Initializer, Plan};
+use convnet::plan::Plan;
 use safetensors::SafeTensors;
 use std::path::Path;
 
@@ -29,12 +29,18 @@ pub const RANDOM_NETS: u64 = 100;
 pub fn weights(plan: &Plan, base: u64) -> Vec<f32> {
     let mut flat = vec![0.0; plan.params];
     for (t, (_, weight)) in plan.weights().enumerate() {
-        let limit = match weight.initializer {
-            Initializer::GlorotUniform { fan_in, fan_out } => (6.0 / (fan_in + fan_out) as f64).sqrt(),
-            Initializer::Zeros => 0.1,
+        let (middle, limit) = match (weight.name, weight.sizes()) {
+            ("gamma", _) => (1.0, 0.1),
+            ("moving_variance", _) => (1.0, 0.5),
+            (_, [_]) => (0.0, 0.1),
+            (_, sizes) => {
+                let (receptive, fans) = sizes.split_at(sizes.len() - 2);
+                let fans = receptive.iter().product::<usize>() * fans.iter().sum::<usize>();
+                (0.0, (6.0 / fans as f64).sqrt())
+            }
         };
         for (i, place) in flat[weight.range()].iter_mut().enumerate() {
-            *place = (value(base + t as u64, i) * limit) as f32;
+            *place = (middle + value(base + t as u64, i) * limit) as f32;
         }
     }
     flat

@@ -10,8 +10,8 @@ use super::identity::Identity;
 use super::leaves::Leaves;
 use super::px::Batched;
 use crate::layers::{Layers, Named, Nested};
-use crate::network::{Definition, Sequential};
-use crate::shape::size::InputShape;
+use crate::network::{Definition, Network, Sequential};
+use crate::shape::size::InputPattern;
 use crate::shape::walk::{Digits, Walk};
 use ::dfdx::nn::{BuildModule, BuildOnDevice};
 use ::dfdx::tensor::Cpu;
@@ -55,7 +55,7 @@ where
     message = "`{Self}` cannot be built as dfdx modules",
     note = "every network made by `convnet!` can, unless it has sizes from const generics beyond typenum's table"
 )]
-pub trait Buildable: Definition {
+pub trait Buildable: Network {
     /// The input's sizes as typenum numbers.
     type InputDigits: Batched;
     /// The output's sizes as typenum numbers.
@@ -66,7 +66,7 @@ pub trait Buildable: Definition {
 
 type DigitsOf<N> = <<N as Definition>::Sizes as Digits>::Digits;
 
-impl<N: Definition> Buildable for N
+impl<N: Network> Buildable for N
 where
     N::Sizes: Digits<Digits: Batched>,
     N::Layers: Build<DigitsOf<N>>,
@@ -99,7 +99,7 @@ impl<N: Buildable> Builds<N> for Cpu {
     type Built = BuiltOf<N>;
 }
 
-impl<D, Input: InputShape, Sizes: 'static, Tree: Layers> BuildOnDevice<D, f32> for Sequential<Input, Sizes, Tree>
+impl<D, Input: InputPattern, Sizes: 'static, Tree: Layers> BuildOnDevice<D, f32> for Sequential<Input, Sizes, Tree>
 where
     D: Builds<Self>,
 {

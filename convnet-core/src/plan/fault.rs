@@ -3,7 +3,7 @@
 //! prints numbers and names.
 
 use super::Name;
-use crate::shape::Shape;
+use crate::shape::{Pattern, Shape};
 
 /// The first mistake in a network.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,34 @@ pub enum FaultKind {
     /// The name belongs to an earlier layer.
     NameTaken,
     /// A network used as a layer wants this shape.
-    NetworkInput(Shape),
+    NetworkInput(Pattern),
+    /// Channels or filters cannot be cut into so many groups.
+    Groups {
+        /// How many groups.
+        groups: usize,
+        /// How many filters.
+        filters: usize,
+    },
+    /// A `Reshape` to another number of values.
+    ReshapeLength(Shape),
+    /// This argument is no such number.
+    OutOfRange {
+        /// The argument.
+        argument: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// Branches that cannot be merged.
+    Branches {
+        /// Shape behind the first branch.
+        first: Shape,
+        /// Shape behind the one that does not fit.
+        other: Shape,
+        /// That one's number, from 1.
+        number: usize,
+        /// Whether they are joined along the channels, and not summed.
+        joined: bool,
+    },
 }
 
 /// Stops the compilation if `fault` is a fault of layer `layer` (or of any layer, for `None`).
@@ -128,9 +155,43 @@ impl Fault {
             FaultKind::NameTaken => to.text("an earlier layer has this name; names are the keys of saved weights"),
             FaultKind::NetworkInput(wanted) => {
                 to.text("this network takes ");
-                to.shape(&wanted);
+                to.pattern(&wanted);
                 to.text(", but the layer above gives ");
                 to.shape(&self.input);
+            }
+            FaultKind::Groups { groups, filters } => {
+                to.text("`groups` is ");
+                to.number(groups);
+                to.text(", which must divide both the ");
+                to.number(self.input.channels());
+                to.text(" channels of the layer above and the ");
+                to.number(filters);
+                to.text(" filters");
+            }
+            FaultKind::ReshapeLength(target) => {
+                to.text("the shape ");
+                to.shape(&target);
+                to.text(" has ");
+                to.number(target.len());
+                to.text(" values, but the layer above gives ");
+                to.number(self.input.len());
+                to.text(", ");
+                to.shape(&self.input);
+            }
+            FaultKind::OutOfRange { argument, expected } => {
+                to.text("`");
+                to.text(argument);
+                to.text("` must be ");
+                to.text(expected);
+            }
+            FaultKind::Branches { first, other, number, joined } => {
+                to.text("branch 1 gives ");
+                to.shape(&first);
+                to.text(", but branch ");
+                to.number(number);
+                to.text(" gives ");
+                to.shape(&other);
+                to.text(if joined { "; all must be alike but for the channels" } else { "; all must be alike" });
             }
         }
     }
@@ -193,6 +254,23 @@ impl Message {
                 self.number(*number);
             }
         }
+    }
+
+    const fn pattern(&mut self, pattern: &Pattern) {
+        self.text("(");
+        let sizes = pattern.sizes();
+        let mut i = 0;
+        while i < sizes.len() {
+            if i > 0 {
+                self.text(", ");
+            }
+            match sizes[i] {
+                Some(size) => self.number(size),
+                None => self.text("None"),
+            }
+            i += 1;
+        }
+        self.text(")");
     }
 
     const fn shape(&mut self, shape: &Shape) {

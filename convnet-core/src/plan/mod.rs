@@ -6,12 +6,19 @@
 
 mod build;
 mod fault;
+mod initializer;
+mod shapes;
+mod weights;
 
 pub use build::{MAX_LAYERS, Table, build, count};
 pub use fault::{Fault, FaultKind, Message, report};
+pub use initializer::{Distribution, Initializer, InitializerKind};
 
-use crate::layers::Op;
+use crate::layers::{MAX_WEIGHTS, Op};
 use crate::shape::Shape;
+
+/// The most branches that a merge joins.
+pub const MAX_BRANCHES: usize = 8;
 
 /// All that is known of a network at compile time.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +29,7 @@ pub struct Plan {
     pub input: Shape,
     /// Shape of one output.
     pub output: Shape,
-    /// The layers in the order of execution; each takes the output of the one before it.
+    /// The layers in the order of the listing, in which each comes behind those whose outputs it takes.
     pub layers: &'static [LayerPlan],
     /// Number of parameters, and length of the flat parameter buffer.
     pub params: usize,
@@ -35,8 +42,14 @@ impl Plan {
     pub fn prefix(&self, layers: usize) -> Plan {
         let layers = &self.layers[..layers.min(self.layers.len())];
         let params = layers.iter().map(LayerPlan::params).sum();
+        let trainable_params = layers.iter().map(LayerPlan::trainable_params).sum();
         let output = layers.last().map_or(self.input, |layer| layer.output);
-        Plan { layers, params, trainable_params: params, output, ..*self }
+        Plan { layers, params, trainable_params, output, ..*self }
+    }
+
+    /// The shape of a tensor, numbered as in [`LayerPlan::inputs`].
+    pub fn tensor(&self, number: usize) -> Shape {
+        number.checked_sub(1).map_or(self.input, |layer| self.layers[layer].output)
     }
 
     /// All weight tensors in the order of the flat buffer, each with its layer.
@@ -52,16 +65,25 @@ pub struct LayerPlan {
     pub name: Name,
     /// What it does.
     pub op: Op,
-    /// Shape that it takes, without the batch.
+    /// Shape that it takes, without the batch; for a merge, that of its first branch.
     pub input: Shape,
     /// Shape that it has, without the batch.
     pub output: Shape,
-    pub(crate) weights: [Weight; 2],
+    /// Whether training may change its weights: `false` with `trainable = false`.
+    pub trainable: bool,
+    pub(crate) inputs: [usize; MAX_BRANCHES],
+    pub(crate) input_count: usize,
+    pub(crate) weights: [Weight; MAX_WEIGHTS],
     pub(crate) weight_count: usize,
 }
 
 impl LayerPlan {
-    /// Its weight tensors: kernel, then bias.
+    /// The tensors that it takes: 0 is the network's input, `i + 1` the output of layer `i`. One, but for merges.
+    pub const fn inputs(&self) -> &[usize] {
+        self.inputs.split_at(self.input_count).0
+    }
+
+    /// Its weight tensors in Keras's order: kernel, then bias.
     pub const fn weights(&self) -> &[Weight] {
         self.weights.split_at(self.weight_count).0
     }
@@ -72,6 +94,19 @@ impl LayerPlan {
         let mut i = 0;
         while i < self.weight_count {
             params += self.weights[i].len();
+            i += 1;
+        }
+        params
+    }
+
+    /// How many of them training changes.
+    pub const fn trainable_params(&self) -> usize {
+        let mut params = 0;
+        let mut i = 0;
+        while i < self.weight_count {
+            if self.weights[i].trainable {
+                params += self.weights[i].len();
+            }
             i += 1;
         }
         params
@@ -105,6 +140,10 @@ pub struct Weight {
     pub offset: usize,
     /// How it is filled at the start.
     pub initializer: Initializer,
+    /// Whether training changes it by its gradient. Not the case in frozen layers, nor for moving statistics.
+    pub trainable: bool,
+    /// The factor of its sum of squares in the loss: `kernel_regularizer = L2(…)`; 0 for none.
+    pub l2: f64,
     pub(crate) sizes: [usize; 4],
     pub(crate) rank: usize,
 }
@@ -135,18 +174,4 @@ impl Weight {
     pub const fn range(&self) -> std::ops::Range<usize> {
         self.offset..self.offset + self.len()
     }
-}
-
-/// How a weight starts.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Initializer {
-    /// U(±√(6 / (fan_in + fan_out))) (Glorot & Bengio 2010).
-    GlorotUniform {
-        /// Inputs that one output sums over.
-        fan_in: usize,
-        /// Outputs that one input reaches.
-        fan_out: usize,
-    },
-    /// All zero.
-    Zeros,
 }

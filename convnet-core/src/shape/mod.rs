@@ -70,6 +70,14 @@ impl Shape {
     }
 }
 
+impl Shape {
+    /// Whether two shapes are the same but for their channels, in const code.
+    pub const fn same_but_channels(&self, other: &Shape) -> bool {
+        self.rank == other.rank
+            && (!self.is_map() || self.sizes[0] == other.sizes[0] && self.sizes[1] == other.sizes[1])
+    }
+}
+
 /// As the book writes it, without the batch: `(26, 26, 32)`, `(576)`.
 impl std::fmt::Display for Shape {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -81,6 +89,45 @@ impl std::fmt::Display for Shape {
 impl std::fmt::Debug for Shape {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         std::fmt::Display::fmt(self, f)
+    }
+}
+
+/// A shape of which some sizes may be open: what a network or a block takes as a layer, `(None, None, 64)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Pattern {
+    sizes: [Option<usize>; 3],
+    rank: usize,
+}
+
+impl Pattern {
+    /// Feature maps; an open size is `None`.
+    pub const fn map(height: Option<usize>, width: Option<usize>, channels: Option<usize>) -> Self {
+        Pattern { sizes: [height, width, channels], rank: 3 }
+    }
+
+    /// Vectors; an open size is `None`.
+    pub const fn vector(features: Option<usize>) -> Self {
+        Pattern { sizes: [features, None, None], rank: 1 }
+    }
+
+    /// The sizes: three (a map) or one (a vector).
+    pub const fn sizes(&self) -> &[Option<usize>] {
+        self.sizes.split_at(self.rank).0
+    }
+
+    /// Whether a shape has all sizes that are not open.
+    pub const fn fits(&self, shape: &Shape) -> bool {
+        let mut fits = self.rank == shape.rank;
+        let mut i = 0;
+        while i < self.rank {
+            fits = fits
+                && match self.sizes[i] {
+                    Some(size) => size == shape.sizes[i],
+                    None => true,
+                };
+            i += 1;
+        }
+        fits
     }
 }
 

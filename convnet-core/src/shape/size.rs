@@ -192,14 +192,29 @@ impl<const LEN: usize, const A: u128, const B: u128, const C: u128, const D: u12
     };
 }
 
+/// What a network or a block takes, as a type: [`Map`], [`Vector`], or with open sizes [`AnyMap`] and [`AnyVector`].
+pub trait InputPattern: 'static {
+    /// The same as a value.
+    const PATTERN: super::Pattern;
+}
+
 /// The shape of a network's input in its type: what a data set must have to be fitted.
-pub trait InputShape: 'static {
+#[diagnostic::on_unimplemented(
+    message = "this is a block, not a network: its `Input` leaves sizes open (`None`)",
+    label = "a block can be a layer of a network only",
+    note = "give all sizes of the input, or write a network around it: `convnet![Input(28, 28, 1), Block, …]`"
+)]
+pub trait InputShape: InputPattern {
     /// The same as a value.
     const SHAPE: super::Shape;
 }
 
 /// Images of `H` × `W` pixels with `C` channels.
 pub struct Map<const H: usize, const W: usize, const C: usize>;
+
+impl<const H: usize, const W: usize, const C: usize> InputPattern for Map<H, W, C> {
+    const PATTERN: super::Pattern = super::Pattern::map(Some(H), Some(W), Some(C));
+}
 
 impl<const H: usize, const W: usize, const C: usize> InputShape for Map<H, W, C> {
     const SHAPE: super::Shape = super::Shape::map(H, W, C);
@@ -208,8 +223,43 @@ impl<const H: usize, const W: usize, const C: usize> InputShape for Map<H, W, C>
 /// Vectors of `N` features.
 pub struct Vector<const N: usize>;
 
+impl<const N: usize> InputPattern for Vector<N> {
+    const PATTERN: super::Pattern = super::Pattern::vector(Some(N));
+}
+
 impl<const N: usize> InputShape for Vector<N> {
     const SHAPE: super::Shape = super::Shape::vector(N);
+}
+
+/// An open size, `None` in an `Input`.
+pub struct Open;
+
+/// A [`Size`], or [`Open`].
+pub trait MaybeSize: 'static {
+    /// The number, if there is one.
+    const SIZE: Option<usize>;
+}
+
+impl MaybeSize for Open {
+    const SIZE: Option<usize> = None;
+}
+
+impl<S: Size> MaybeSize for S {
+    const SIZE: Option<usize> = Some(S::SIZE);
+}
+
+/// Maps of which some sizes are [`Open`]: what a block takes.
+pub struct AnyMap<H, W, C>(Phantom<(H, W, C)>);
+
+impl<H: MaybeSize, W: MaybeSize, C: MaybeSize> InputPattern for AnyMap<H, W, C> {
+    const PATTERN: super::Pattern = super::Pattern::map(H::SIZE, W::SIZE, C::SIZE);
+}
+
+/// Vectors of any size: what a block takes.
+pub struct AnyVector;
+
+impl InputPattern for AnyVector {
+    const PATTERN: super::Pattern = super::Pattern::vector(None);
 }
 
 /// Marks a type parameter that exists at compile time only.

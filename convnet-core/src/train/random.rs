@@ -15,6 +15,8 @@ pub enum Purpose {
     Weights,
     /// The order of the images; the stream's number is the epoch.
     Shuffle,
+    /// What a dropout sets to zero; the stream's number is of the step, the layer and the image (see the kernel).
+    Dropout,
 }
 
 impl Purpose {
@@ -23,6 +25,7 @@ impl Purpose {
         match self {
             Purpose::Weights => *b"weights\0",
             Purpose::Shuffle => *b"shuffle\0",
+            Purpose::Dropout => *b"dropout\0",
         }
     }
 }
@@ -60,6 +63,19 @@ impl Stream {
     /// Uniform in [0, 1): the upper 24 bits of a word over 2²⁴.
     pub fn uniform(&mut self) -> f32 {
         (self.word() >> 8) as f32 * (1.0 / (1u32 << 24) as f32)
+    }
+
+    /// From the standard normal distribution cut off at ±`limit`: Box & Muller's transform of two uniform numbers, drawn
+    /// again where it lies beyond.
+    pub fn normal_below(&mut self, limit: f64) -> f64 {
+        loop {
+            // 1 − uniform is never zero, where the logarithm has no value.
+            let radius = (-2.0 * f64::from(1.0 - self.uniform()).ln()).sqrt();
+            let normal = radius * (std::f64::consts::TAU * f64::from(self.uniform())).cos();
+            if normal.abs() <= limit {
+                return normal;
+            }
+        }
     }
 
     /// Uniform among `0..n`, without bias: the upper half of word · n, where words whose lower half is below

@@ -1,7 +1,10 @@
 //! The first values of the weights.
 
-use crate::plan::{Initializer, Plan};
+use crate::plan::{Distribution, Initializer, Plan};
 use crate::train::random::{Purpose, Stream};
+
+/// The standard deviation of a standard normal distribution that is cut off at ±2; as in Keras.
+const DEVIATION_CUT_AT_TWO: f64 = 0.879_625_661_034_239_8;
 
 /// Fills the flat parameter buffer with first values.
 ///
@@ -16,10 +19,19 @@ pub fn initialize(plan: &Plan, seed: u64, weights: &mut [f32]) {
         let values = &mut weights[weight.range()];
         match weight.initializer {
             Initializer::Zeros => values.fill(0.0),
-            Initializer::GlorotUniform { fan_in, fan_out } => {
-                let limit = (6.0 / (fan_in as f64 + fan_out as f64)).sqrt() as f32;
+            Initializer::Ones => values.fill(1.0),
+            Initializer::VarianceScaling { variance, distribution } => {
                 let mut stream = Stream::new(seed, Purpose::Weights, number);
-                values.fill_with(|| (2.0 * stream.uniform() - 1.0) * limit);
+                match distribution {
+                    Distribution::Uniform => {
+                        let limit = (3.0 * variance).sqrt() as f32;
+                        values.fill_with(|| (2.0 * stream.uniform() - 1.0) * limit);
+                    }
+                    Distribution::TruncatedNormal => {
+                        let deviation = variance.sqrt() / DEVIATION_CUT_AT_TWO;
+                        values.fill_with(|| (stream.normal_below(2.0) * deviation) as f32);
+                    }
+                }
             }
         }
     }

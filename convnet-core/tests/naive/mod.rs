@@ -21,6 +21,7 @@ fn layer_forward(layer: &LayerPlan, weights: &[f64], x: &[f64]) -> Vec<f64> {
             let kernel = weight(0).unwrap_or(&[]);
             (0..spec.units).map(|u| (0..x.len()).map(|n| x[n] * kernel[n * spec.units + u]).sum()).collect()
         }
+        op => panic!("no network of these tests has a {}", op.kind()),
     };
     if let Some(bias) = weight(1) {
         for (i, y) in y.iter_mut().enumerate() {

@@ -29,12 +29,28 @@ pub trait Kernel: Send + Sync {
     fn backward(&self, pass: Backward<'_>);
 }
 
+/// What tells the random numbers of one call from those of every other, whatever the threads and groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Noise {
+    /// The model's seed.
+    pub seed: u64,
+    /// How many steps were trained before this one.
+    pub step: u64,
+    /// The layer's number in the plan.
+    pub layer: usize,
+    /// The place in the batch of the first image of the call.
+    pub image: usize,
+}
+
 /// What [`Kernel::forward`] works on. Slices over images hold one image after the other.
 pub struct Forward<'a> {
     /// How many images.
     pub images: usize,
     /// Whether a backward pass follows; otherwise `kept` is empty.
     pub training: bool,
+    /// Given in a training step: layers that behave differently there (dropout) do so. A gradient may be asked for
+    /// outside of one, too.
+    pub noise: Option<Noise>,
     /// Parameters of the layers covered.
     pub weights: &'a [f32],
     /// Derived from them.
@@ -53,6 +69,8 @@ pub struct Forward<'a> {
 pub struct Backward<'a> {
     /// How many images.
     pub images: usize,
+    /// As in the forward pass.
+    pub noise: Option<Noise>,
     /// Parameters of the layers covered.
     pub weights: &'a [f32],
     /// Derived from them.

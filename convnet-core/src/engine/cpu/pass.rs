@@ -91,6 +91,7 @@ impl Pass<'_> {
             step.kernel.forward(Forward {
                 images,
                 training,
+                noise: None,
                 weights: &self.weights[step.weights.clone()],
                 derived: &self.derived[step.derived.clone()],
                 input: &input[..images * step.input],
@@ -146,6 +147,7 @@ impl Pass<'_> {
             let [input, output, d_input, d_output, scratch] = disjoint(worker.floats, ranges);
             step.kernel.backward(Backward {
                 images,
+                noise: None,
                 weights: &self.weights[step.weights.clone()],
                 derived: &self.derived[step.derived.clone()],
                 input: &input[..images * step.input],

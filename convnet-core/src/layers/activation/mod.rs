@@ -2,6 +2,9 @@
 
 pub mod reference;
 
+use super::{Layer, LayerSpec, Op};
+use crate::shape::size::Phantom;
+
 /// The function applied to a layer's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Activation {
@@ -28,6 +31,20 @@ impl Activation {
             Activation::Softmax => "softmax",
         }
     }
+}
+
+/// The type of `Activation("relu")`: an activation as a layer of its own.
+pub struct Alone<A>(Phantom<A>);
+
+impl<A: ActivationKind> Layer for Alone<A> {
+    const SPEC: LayerSpec = LayerSpec::of(Op::Activation(A::ACTIVATION));
+}
+
+/// The type of `Softmax()`.
+pub struct SoftmaxLayer;
+
+impl Layer for SoftmaxLayer {
+    const SPEC: LayerSpec = LayerSpec::of(Op::Softmax);
 }
 
 /// The activation types.

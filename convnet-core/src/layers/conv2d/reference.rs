@@ -88,7 +88,7 @@ mod tests {
         for (padding, activation) in [(Padding::Valid, Activation::Tanh), (Padding::Same, Activation::Softmax)] {
             let vertical = Axis { window: 3, stride: 2, dilation: 1, padding };
             let horizontal = Axis { window: 2, stride: 1, dilation: 2, padding };
-            let spec = Spec { filters: 3, vertical, horizontal, activation, use_bias: true };
+            let spec = Spec { filters: 3, vertical, horizontal, groups: 1, activation, use_bias: true };
             let input = Shape::map(6, 5, 2);
             let size = |axis: &Axis, size| axis.output(size).expect("the window fits");
             let output = Shape::map(size(&vertical, 6), size(&horizontal, 5), 3);
@@ -105,8 +105,14 @@ mod tests {
     #[test]
     fn an_odd_padding_goes_to_the_end() {
         let axis = Axis { window: 2, stride: 1, dilation: 1, padding: Padding::Same };
-        let spec =
-            Spec { filters: 1, vertical: axis, horizontal: axis, activation: Activation::Linear, use_bias: false };
+        let spec = Spec {
+            filters: 1,
+            vertical: axis,
+            horizontal: axis,
+            groups: 1,
+            activation: Activation::Linear,
+            use_bias: false,
+        };
         let shape = Shape::map(2, 2, 1);
         assert_eq!(forward(&spec, shape, shape, &[1.0; 4], &[1.0; 4]), [4.0, 2.0, 2.0, 1.0]);
     }

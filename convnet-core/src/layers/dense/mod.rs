@@ -3,7 +3,7 @@
 pub mod reference;
 
 use super::activation::{Activation, ActivationKind};
-use super::{Layer, LayerSpec, Layers, Node, Op};
+use super::{Layer, LayerSpec, Op};
 use crate::shape::size::{Phantom, Size, TypeSize};
 use crate::shape::walk::Walk;
 
@@ -22,11 +22,8 @@ pub struct Spec {
 pub struct Dense<U, A, const USE_BIAS: bool>(Phantom<(U, A)>);
 
 impl<U: Size, A: ActivationKind, const USE_BIAS: bool> Layer for Dense<U, A, USE_BIAS> {
-    const OP: Op = Op::Dense(Spec { units: U::SIZE, activation: A::ACTIVATION, use_bias: USE_BIAS });
-}
-
-impl<U: Size, A: ActivationKind, const USE_BIAS: bool> Layers for Dense<U, A, USE_BIAS> {
-    const NODE: &'static Node = &Node::Layer(LayerSpec { name: None, op: Self::OP });
+    const SPEC: LayerSpec =
+        LayerSpec::of(Op::Dense(Spec { units: U::SIZE, activation: A::ACTIVATION, use_bias: USE_BIAS }));
 }
 
 impl<N, U: TypeSize, A, const USE_BIAS: bool> Walk<(N,)> for Dense<U, A, USE_BIAS> {

@@ -1,6 +1,6 @@
 //! `Flatten()`: a map of `(h, w, c)` as a vector of `h·w·c`, in memory order; nothing is moved.
 
-use super::{Layer, LayerSpec, Layers, Node, Op};
+use super::{Layer, LayerSpec, Op};
 use crate::shape::walk::Walk;
 use std::ops::Mul;
 use typenum::Prod;
@@ -9,11 +9,7 @@ use typenum::Prod;
 pub struct Flatten;
 
 impl Layer for Flatten {
-    const OP: Op = Op::Flatten;
-}
-
-impl Layers for Flatten {
-    const NODE: &'static Node = &Node::Layer(LayerSpec { name: None, op: Op::Flatten });
+    const SPEC: LayerSpec = LayerSpec::of(Op::Flatten);
 }
 
 impl<H, W, C> Walk<(H, W, C)> for Flatten

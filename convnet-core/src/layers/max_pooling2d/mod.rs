@@ -6,7 +6,7 @@
 
 pub mod reference;
 
-use super::{Layer, LayerSpec, Layers, Node, Op, Slides, WindowKind};
+use super::{Layer, LayerSpec, Op, Slides, WindowKind};
 use crate::shape::Axis;
 use crate::shape::size::Phantom;
 use crate::shape::walk::Walk;
@@ -24,11 +24,8 @@ pub struct Spec {
 pub struct MaxPooling2D<Win>(Phantom<Win>);
 
 impl<Win: WindowKind> Layer for MaxPooling2D<Win> {
-    const OP: Op = Op::MaxPooling2D(Spec { vertical: Win::VERTICAL, horizontal: Win::HORIZONTAL });
-}
-
-impl<Win: WindowKind> Layers for MaxPooling2D<Win> {
-    const NODE: &'static Node = &Node::Layer(LayerSpec { name: None, op: Self::OP });
+    const SPEC: LayerSpec =
+        LayerSpec::of(Op::MaxPooling2D(Spec { vertical: Win::VERTICAL, horizontal: Win::HORIZONTAL }));
 }
 
 impl<H, W, C, Win: Slides<H, W>> Walk<(H, W, C)> for MaxPooling2D<Win> {

@@ -26,18 +26,19 @@ use crate::layers::{Activation, Op};
 use crate::shape::Shape;
 
 /// The general kernel of a layer, with `activation` in place of the layer's own (a loss may want to see what comes
-/// before it). `None` for `Flatten`, which moves nothing: its output is its input's memory.
+/// before it). `None` for `Flatten` and `Reshape`, which move nothing: its output is its input's memory.
 pub fn select(op: &Op, input: Shape, output: Shape, activation: Activation, level: Level) -> Option<Box<dyn Kernel>> {
     match *op {
         Op::Conv2D(spec) => Some(Box::new(conv2d::Conv2D::new(spec, input, output, activation, level))),
         Op::MaxPooling2D(spec) => Some(Box::new(max_pooling2d::MaxPooling2D::new(spec, input, output, level))),
         Op::Dense(spec) => Some(Box::new(dense::Dense::new(spec, input.len(), activation, level))),
-        Op::Flatten => None,
+        Op::Flatten | Op::Reshape(_) => None,
+        op => unreachable!("no network has {op:?} yet"),
     }
 }
 
 /// The kernel for the head of `layers` (each with its input and output shape), and how many of them it covers; `None`
-/// where the first is a `Flatten`. `first`: nobody asks for the gradient of the input. `exact`: no sum is re-associated.
+/// where the first moves nothing. `first`: nobody asks for the gradient of the input. `exact`: no sum is re-associated.
 pub fn choose(
     layers: &[(Op, Shape, Shape)],
     first: bool,

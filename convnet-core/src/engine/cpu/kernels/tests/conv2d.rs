@@ -57,7 +57,7 @@ fn random_convolutions() {
         let input = Shape::map(size(random, &vertical), size(random, &horizontal), random.random_range(1..=40));
         let filters = random.random_range(1..=40);
         let activation = ACTIVATIONS[case % ACTIVATIONS.len()];
-        let spec = Spec { filters, vertical, horizontal, activation, use_bias: random.random() };
+        let spec = Spec { filters, vertical, horizontal, groups: 1, activation, use_bias: random.random() };
         let images = random.random_range(1..=5);
         check(random, spec, input, images);
     }
@@ -76,7 +76,8 @@ fn large_convolutions() {
         (Shape::map(7, 7, 300), 33, axis(1, 1, Padding::Valid), 2),
         (Shape::map(9, 9, 20), 50, axis(1, 2, Padding::Valid), 3),
     ] {
-        let spec = Spec { filters, vertical: axis, horizontal: axis, activation: Activation::Relu, use_bias: true };
+        let spec =
+            Spec { filters, vertical: axis, horizontal: axis, groups: 1, activation: Activation::Relu, use_bias: true };
         check(random, spec, input, images);
     }
 }
@@ -87,7 +88,7 @@ fn another_activation_than_its_own() {
     let random = &mut random(3);
     let axis = Axis { window: 3, stride: 1, dilation: 1, padding: Padding::Valid };
     let activation = Activation::Softmax;
-    let spec = Spec { filters: 4, vertical: axis, horizontal: axis, activation, use_bias: true };
+    let spec = Spec { filters: 4, vertical: axis, horizontal: axis, groups: 1, activation, use_bias: true };
     let linear = Spec { activation: Activation::Linear, ..spec };
     let (input, output) = (Shape::map(4, 5, 2), Shape::map(2, 3, 4));
     let (weights, x, d) = (values(random, 9 * 8 + 4), values(random, input.len()), values(random, output.len()));

@@ -78,6 +78,7 @@ fn a_nan_reaches_the_output_wherever_it_stands() {
                 kernel.forward(Forward {
                     images: 1,
                     training: false,
+                    noise: None,
                     weights: &[],
                     derived: &[],
                     input: &input,

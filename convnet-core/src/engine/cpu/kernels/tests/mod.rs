@@ -88,6 +88,7 @@ impl Case<'_> {
         self.kernel.forward(Forward {
             images: images.len(),
             training: true,
+            noise: None,
             weights: self.weights,
             derived: &derived,
             input: &input,
@@ -99,6 +100,7 @@ impl Case<'_> {
         let accumulate = d_weights.is_some();
         let mut d_weights = d_weights.unwrap_or(nan(self.weights.len()));
         self.kernel.backward(Backward {
+            noise: None,
             images: images.len(),
             weights: self.weights,
             derived: &derived,
@@ -158,6 +160,7 @@ impl Case<'_> {
             self.kernel.forward(Forward {
                 images: self.images,
                 training,
+                noise: None,
                 weights: self.weights,
                 derived: &derived,
                 input: self.input,
@@ -172,6 +175,7 @@ impl Case<'_> {
         forward(true, &mut kept);
         let mut d_weights = vec![f32::NAN; self.weights.len()];
         self.kernel.backward(Backward {
+            noise: None,
             images: self.images,
             weights: self.weights,
             derived: &derived,
@@ -197,7 +201,7 @@ fn every_layer_but_flatten_has_a_kernel() {
     let axis = Axis { window: 2, stride: 2, dilation: 1, padding: Padding::Valid };
     let (vertical, horizontal, activation) = (axis, axis, Activation::Linear);
     let (map, small) = (Shape::map(4, 4, 3), Shape::map(2, 2, 3));
-    let conv = conv2d::Spec { filters: 3, vertical, horizontal, activation, use_bias: false };
+    let conv = conv2d::Spec { filters: 3, vertical, horizontal, groups: 1, activation, use_bias: false };
     let dense = dense::Spec { units: 5, activation, use_bias: false };
     for (op, input, output, weights) in [
         (Op::Conv2D(conv), map, small, 2 * 2 * 3 * 3),
@@ -213,7 +217,7 @@ fn every_layer_but_flatten_has_a_kernel() {
             Op::Conv2D(spec) => conv2d::reference::forward(spec, input, output, &wide(&weights), &wide(&x)),
             Op::MaxPooling2D(spec) => max_pooling2d::reference::forward(spec, input, output, &wide(&x)),
             Op::Dense(spec) => dense::reference::forward(spec, input.len(), &wide(&weights), &wide(&x)),
-            Op::Flatten => unreachable!("not in the table"),
+            op => unreachable!("{} is not in the table", op.kind()),
         };
         assert_near(&case.name, &case.run(0..2, None).output, &expected);
     }

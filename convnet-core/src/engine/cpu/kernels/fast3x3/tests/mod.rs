@@ -74,6 +74,7 @@ impl Case {
             kernel.forward(Forward {
                 images: *images,
                 training,
+                noise: None,
                 weights,
                 derived: &derived,
                 input,
@@ -86,6 +87,7 @@ impl Case {
         let mut d_input = (self.block.channels >= 16).then(|| vec![f32::NAN; input.len()]);
         let mut d_weights = accumulate.map_or_else(|| vec![f32::NAN; weights.len()], <[f32]>::to_vec);
         kernel.backward(Backward {
+            noise: None,
             images: *images,
             weights,
             derived: &derived,
@@ -235,7 +237,7 @@ fn a_diverged_network_shows() {
 fn convolution(filters: usize, padding: Padding) -> Op {
     let axis = Axis { window: 3, stride: 1, dilation: 1, padding };
     let activation = Activation::Relu;
-    Op::Conv2D(conv2d::Spec { filters, vertical: axis, horizontal: axis, activation, use_bias: true })
+    Op::Conv2D(conv2d::Spec { filters, vertical: axis, horizontal: axis, groups: 1, activation, use_bias: true })
 }
 
 fn pooling(window: usize) -> Op {

@@ -1,0 +1,17 @@
+//! `GlobalAveragePooling2D(keepdims)`: the mean of each channel over the whole map.
+
+use super::{Layer, LayerSpec, Op};
+
+/// The settings of a global pooling.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spec {
+    /// Whether the output is a map of 1×1 and not a vector.
+    pub keepdims: bool,
+}
+
+/// The type of a global average pooling.
+pub struct GlobalAveragePooling2D<const KEEPDIMS: bool>;
+
+impl<const KEEPDIMS: bool> Layer for GlobalAveragePooling2D<KEEPDIMS> {
+    const SPEC: LayerSpec = LayerSpec::of(Op::GlobalAveragePooling2D(Spec { keepdims: KEEPDIMS }));
+}

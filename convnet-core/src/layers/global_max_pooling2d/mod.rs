@@ -1,0 +1,13 @@
+//! `GlobalMaxPooling2D(keepdims)`: the largest value of each channel over the whole map. Among equals the first in
+//! reading order takes the gradient, as in [`super::max_pooling2d`].
+
+use super::{Layer, LayerSpec, Op};
+
+pub use super::global_average_pooling2d::Spec;
+
+/// The type of a global max pooling.
+pub struct GlobalMaxPooling2D<const KEEPDIMS: bool>;
+
+impl<const KEEPDIMS: bool> Layer for GlobalMaxPooling2D<KEEPDIMS> {
+    const SPEC: LayerSpec = LayerSpec::of(Op::GlobalMaxPooling2D(Spec { keepdims: KEEPDIMS }));
+}
