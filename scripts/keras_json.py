@@ -32,6 +32,7 @@ def telling(networks):
 
 def sequential(name, network):
     """A network without branches, repeats and blocks."""
+    keras.backend.clear_session()  # Keras counts names from the start again
     made = [make_layer(item, given) for (item, _), given in zip(network.layers(), network.names())]
     return keras.Sequential([keras.Input(network.input), *made], name=name)
 
@@ -149,7 +150,7 @@ def write(folder, networks):
     folder.mkdir(exist_ok=True)
     texts = {name: sequential(name, network).to_json() for name, network in telling(networks)}
     for make in (digits, regularized, functional, unsupported):
-        keras.backend.clear_session()  # Keras counts names from the start again
+        keras.backend.clear_session()
         texts[make.__name__] = make().to_json()
     texts["digits_keras2"] = digits_keras2()
     for name, text in texts.items():
