@@ -5,6 +5,8 @@
 //! `moving ← moving · momentum + batch · (1 − momentum)`. Everywhere else, and in a frozen layer, the moving ones are
 //! used. The variance is that of the batch itself (divided by its size, not by one less), as in Keras.
 
+pub mod reference;
+
 use super::{Layer, LayerSpec, Op};
 
 /// The settings of a batch normalisation.

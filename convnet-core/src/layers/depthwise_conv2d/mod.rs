@@ -4,6 +4,8 @@
 //! `m = depth_multiplier`: each channel is convolved by itself, with `m` windows of its own. The kernel is
 //! `(kernel height, kernel width, channels, depth_multiplier)`, as in Keras.
 
+pub mod reference;
+
 use super::activation::{Activation, ActivationKind};
 use super::{Layer, LayerSpec, Op, WindowKind};
 use crate::shape::Axis;

@@ -4,6 +4,8 @@
 //! kernels are `depthwise_kernel`, `(kernel height, kernel width, channels, depth_multiplier)`, and
 //! `pointwise_kernel`, `(1, 1, channels · depth_multiplier, filters)`, as in Keras.
 
+pub mod reference;
+
 use super::activation::{Activation, ActivationKind};
 use super::{Layer, LayerSpec, Op, WindowKind};
 use crate::layers::{conv2d, depthwise_conv2d};

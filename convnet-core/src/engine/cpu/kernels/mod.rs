@@ -6,15 +6,21 @@
 //! convnets are made of; [`choose`] takes them where they fit.
 
 pub mod activate;
+mod batch_maps;
+pub mod batch_normalization;
+mod batch_sums;
 pub mod conv2d;
 mod conv2d_input;
 pub mod dense;
+pub mod depthwise_conv2d;
+mod depthwise_gather;
 mod dots;
 mod exp;
 pub mod fast3x3;
 pub mod gemm;
 pub mod gemm_pack;
 mod gemm_tile;
+pub mod grouped_conv2d;
 pub mod max_pooling2d;
 #[cfg(test)]
 mod tests;
@@ -29,7 +35,14 @@ use crate::shape::Shape;
 /// before it). `None` for `Flatten` and `Reshape`, which move nothing: its output is its input's memory.
 pub fn select(op: &Op, input: Shape, output: Shape, activation: Activation, level: Level) -> Option<Box<dyn Kernel>> {
     match *op {
+        Op::Conv2D(spec) if spec.groups > 1 => Some(grouped_conv2d::select(spec, input, output, activation, level)),
         Op::Conv2D(spec) => Some(Box::new(conv2d::Conv2D::new(spec, input, output, activation, level))),
+        Op::DepthwiseConv2D(spec) => {
+            Some(Box::new(depthwise_conv2d::DepthwiseConv2D::new(spec, input, output, activation, level)))
+        }
+        Op::BatchNormalization(spec) => {
+            Some(Box::new(batch_normalization::BatchNormalization::new(spec, input.channels(), level)))
+        }
         Op::MaxPooling2D(spec) => Some(Box::new(max_pooling2d::MaxPooling2D::new(spec, input, output, level))),
         Op::Dense(spec) => Some(Box::new(dense::Dense::new(spec, input.len(), activation, level))),
         Op::Flatten | Op::Reshape(_) => None,

@@ -4,9 +4,12 @@
 //! written it, or forgets to write, shows.
 
 mod activate;
+mod batch_normalization;
 mod conv2d;
 mod dense;
+mod depthwise_conv2d;
 mod gemm;
+mod grouped_conv2d;
 mod max_pooling2d;
 
 use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
