@@ -3,6 +3,8 @@
 //! `strides` left out means `pool_size`. A padded window takes the mean of what is inside the map only, as in
 //! TensorFlow.
 
+pub mod reference;
+
 use super::{Layer, LayerSpec, Op, WindowKind};
 use crate::shape::size::Phantom;
 

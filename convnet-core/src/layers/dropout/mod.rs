@@ -1,6 +1,8 @@
 //! `Dropout(rate)`: in training each value is zero with probability `rate` and else divided by `1 − rate`; outside of
 //! training nothing happens (Srivastava et al. 2014).
 
+pub mod reference;
+
 use super::{Layer, LayerSpec, Op};
 
 /// The setting of a dropout.

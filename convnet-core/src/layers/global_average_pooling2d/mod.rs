@@ -1,5 +1,7 @@
 //! `GlobalAveragePooling2D(keepdims)`: the mean of each channel over the whole map.
 
+pub mod reference;
+
 use super::{Layer, LayerSpec, Op};
 
 /// The settings of a global pooling.

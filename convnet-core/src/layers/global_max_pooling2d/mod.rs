@@ -1,5 +1,7 @@
 //! `GlobalMaxPooling2D(keepdims)`: the largest value of each channel over the whole map. Among equals the first in
-//! reading order takes the gradient, as in [`super::max_pooling2d`].
+//! reading order takes the gradient, as in [`super::max_pooling2d`]; TensorFlow shares it out here.
+
+pub mod reference;
 
 use super::{Layer, LayerSpec, Op};
 

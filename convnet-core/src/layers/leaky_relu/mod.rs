@@ -1,5 +1,7 @@
 //! `LeakyReLU(negative_slope)`: `x` above zero, `negative_slope · x` below (Maas, Hannun & Ng 2013).
 
+pub mod reference;
+
 use super::{Layer, LayerSpec, Op};
 
 /// The setting of a leaky rectifier.

@@ -1,5 +1,10 @@
 //! `ReLU(max_value, negative_slope, threshold)`, a rectifier as a layer of its own:
-//! `max_value` from `max_value` on, `x` from `threshold` on, below it `negative_slope · (x − threshold)`.
+//! above `threshold` the lesser of `x` and `max_value`, else `negative_slope · (x − threshold)`.
+//!
+//! That is what Keras computes. Its documentation says otherwise of two cases: `x` at a threshold that is not 0, and a
+//! threshold above `max_value`.
+
+pub mod reference;
 
 use super::{Layer, LayerSpec, Op};
 

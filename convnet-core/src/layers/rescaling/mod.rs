@@ -1,5 +1,7 @@
 //! `Rescaling(scale, offset)`: `x · scale + offset`, for inputs that come in another range.
 
+pub mod reference;
+
 use super::{Layer, LayerSpec, Op};
 
 /// The settings of a rescaling.

@@ -3,6 +3,8 @@
 //! `"nearest"` repeats each value; `"bilinear"` interpolates between the centres of the pixels, as TensorFlow's
 //! `resize` does.
 
+pub mod reference;
+
 use super::{Layer, LayerSpec, Op};
 use crate::shape::size::{Phantom, Size};
 

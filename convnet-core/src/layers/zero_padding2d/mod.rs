@@ -1,5 +1,7 @@
 //! `ZeroPadding2D(padding)`: rows and columns of zeros around a map.
 
+pub mod reference;
+
 use super::{Layer, LayerSpec, Op};
 use crate::shape::size::{Phantom, Size};
 
