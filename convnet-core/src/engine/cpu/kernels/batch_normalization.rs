@@ -43,6 +43,16 @@ impl BatchStatistics {
         BatchStatistics { level, spec, channels }
     }
 
+    /// Values a position.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Where the moving statistics lie, given where the layer's weights do.
+    pub fn moving(&self, weights: std::ops::Range<usize>) -> std::ops::Range<usize> {
+        weights.end - 2 * self.channels..weights.end
+    }
+
     /// Sums of a batch, forward or backward, in f64: they start from zero.
     pub fn sums(&self) -> usize {
         2 * self.channels

@@ -6,11 +6,11 @@
 //! convnets are made of; [`choose`] takes them where they fit.
 
 pub mod activate;
+pub mod activation;
+pub mod average_pooling2d;
 mod batch_maps;
 pub mod batch_normalization;
 mod batch_sums;
-pub mod activation;
-pub mod average_pooling2d;
 pub mod conv2d;
 mod conv2d_input;
 pub mod dense;
@@ -23,8 +23,8 @@ pub mod fast3x3;
 pub mod gemm;
 pub mod gemm_pack;
 mod gemm_tile;
-pub mod grouped_conv2d;
 pub mod global_pooling2d;
+pub mod grouped_conv2d;
 pub mod max_pooling2d;
 pub mod merge;
 mod pooling_window;
