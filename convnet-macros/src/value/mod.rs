@@ -3,17 +3,20 @@
 //! Each reader complains about what is no such value, with what it found, and gives something plausible instead.
 
 use crate::error::{Complaint, Errors};
-use crate::layer::{ACTIVATIONS, Activation, InputShape, Padding, Size};
-use crate::suggest;
+use crate::keras::SIGNATURES;
+use crate::layer::{ACTIVATIONS, InputShape, Size};
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{BinOp, Expr, ExprLit, ExprTuple, Ident, Lit, LitInt, Stmt, UnOp};
 
+mod real;
+mod settings;
+mod text;
+
+pub use real::{FINITE, NOT_NEGATIVE, POSITIVE, RATE, Range, SHARE};
+
 /// The largest size: what fits 31 bits, as every index of a map or a vector must.
 const LARGEST: usize = (1 << 31) - 1;
-
-/// The longest name in bytes: what fits the type that carries it.
-const LONGEST_NAME: usize = 64;
 
 /// What a single identifier among the sizes is.
 pub enum Scope {
@@ -37,20 +40,25 @@ pub struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn complain(&self, tokens: impl ToTokens, sentence: &str) {
+    pub fn complain(&self, tokens: impl ToTokens, sentence: &str) {
         self.errors.on(tokens, format!("{}: {sentence}", self.layer));
     }
 
-    fn complain_and_help(&self, tokens: impl ToTokens, sentence: &str, help: &str) {
+    pub fn complain_and_help(&self, tokens: impl ToTokens, sentence: &str, help: &str) {
         self.errors.on(tokens, Complaint::new(format!("{}: {sentence}", self.layer)).help(help));
     }
 
     /// A whole number of at least 1, as a literal or for the compiler to evaluate.
     pub fn size(&self, parameter: &str, value: &Expr) -> Size {
-        self.size_or(parameter, "a whole number", value)
+        self.size_from(1, parameter, "a whole number", value)
     }
 
-    fn size_or(&self, parameter: &str, expected: &str, value: &Expr) -> Size {
+    /// A number of rows or columns, which may be 0.
+    pub fn margin(&self, parameter: &str, value: &Expr) -> Size {
+        self.size_from(0, parameter, "a whole number", value)
+    }
+
+    fn size_from(&self, least: usize, parameter: &str, expected: &str, value: &Expr) -> Size {
         let peeled = peel(value);
         if let Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) = peeled
             && !matches!(number.suffix(), "" | "usize")
@@ -60,7 +68,7 @@ impl Reader<'_> {
             return Size::Faulty;
         }
         match evaluate(peeled) {
-            Some(number) => self.known_size(parameter, value, number),
+            Some(number) => self.known_size(least, parameter, value, number),
             None if self.is_open(peeled) => self.open_size(value, peeled),
             None => {
                 let sentence = format!("`{parameter}` must be {expected}, not {}", describe(peeled));
@@ -78,20 +86,24 @@ impl Reader<'_> {
         let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = value else { return None };
         let text = text.value();
         let parameter = match &text[..] {
-            "valid" | "same" if self.layer != "Dense" => "padding",
-            name if ACTIVATIONS.contains(&name) && self.layer != "MaxPooling2D" => "activation",
+            "valid" | "same" if self.has("padding") => "padding",
+            name if ACTIVATIONS.contains(&name) && self.has("activation") => "activation",
             _ => return None,
         };
         Some(format!("{parameter} = {text:?}"))
     }
 
-    fn known_size(&self, parameter: &str, value: &Expr, number: i128) -> Size {
+    /// Whether the layer has such a parameter.
+    fn has(&self, parameter: &str) -> bool {
+        SIGNATURES.iter().any(|row| row.layer == self.layer && row.parameters.contains(&parameter))
+    }
+
+    fn known_size(&self, least: usize, parameter: &str, value: &Expr, number: i128) -> Size {
         match usize::try_from(number) {
-            Ok(0) => {
-                self.complain(value, &format!("`{parameter}` is 0; it must be at least 1"));
+            Ok(size) if (least..=LARGEST).contains(&size) => return Size::Known(size),
+            _ if number < least as i128 => {
+                self.complain(value, &format!("`{parameter}` is {number}; it must be at least {least}"));
             }
-            Ok(size) if size <= LARGEST => return Size::Known(size),
-            _ if number < 0 => self.complain(value, &format!("`{parameter}` is {number}; it must be at least 1")),
             _ => {
                 let number = compact_text(value);
                 self.complain(value, &format!("`{parameter}` is {number}; a size is at most {LARGEST}"));
@@ -149,7 +161,7 @@ impl Reader<'_> {
                 [Size::Faulty, Size::Faulty]
             }
             _ => {
-                let size = self.size_or(parameter, "a whole number or a pair such as `(3, 3)`", value);
+                let size = self.size_from(1, parameter, "a whole number or a pair such as `(3, 3)`", value);
                 [size.clone(), size]
             }
         }
@@ -167,11 +179,11 @@ impl Reader<'_> {
     pub fn shape_of(&self, tokens: impl ToTokens, sizes: &[&Expr]) -> InputShape {
         match sizes {
             [height, width, channels] => InputShape::Map([
-                self.size("height", height),
-                self.size("width", width),
-                self.size("channels", channels),
+                self.input_size("height", height),
+                self.input_size("width", width),
+                self.input_size("channels", channels),
             ]),
-            [features] => InputShape::Vector(self.size("features", features)),
+            [features] => InputShape::Vector(self.input_size("features", features)),
             _ => {
                 let sentence =
                     format!("an input has three sizes (height, width, channels) or one, not {}", sizes.len());
@@ -182,6 +194,71 @@ impl Reader<'_> {
                 };
                 self.complain_and_help(tokens, &sentence, help);
                 InputShape::Faulty
+            }
+        }
+    }
+
+    /// A size of an input, which a block leaves open with `None`.
+    fn input_size(&self, parameter: &str, value: &Expr) -> Size {
+        if is_none(value) { Size::Any } else { self.size(parameter, value) }
+    }
+
+    /// `(7, 7, 64)` or `(3136,)`; and the place of a size that is -1.
+    pub fn target(&self, value: &Expr) -> (InputShape, Option<usize>) {
+        let elements: Vec<&Expr> = match peel(value) {
+            Expr::Tuple(ExprTuple { elems, .. }) => elems.iter().collect(),
+            single => vec![single],
+        };
+        let inferred = elements.iter().position(|size| evaluate(size) == Some(-1));
+        let size = |place: usize| match elements[place] {
+            _ if inferred == Some(place) => Size::Faulty,
+            size => self.size("target_shape", size),
+        };
+        let target = match elements.len() {
+            3 => InputShape::Map([size(0), size(1), size(2)]),
+            1 => InputShape::Vector(size(0)),
+            count => {
+                let sentence = format!("`target_shape` has three sizes (height, width, channels) or one, not {count}");
+                self.complain_and_help(value, &sentence, "write `(7, 7, 64)` for a map, `(3136,)` for a vector");
+                InputShape::Faulty
+            }
+        };
+        (target, inferred)
+    }
+
+    /// Keras's three forms of margins: one number, `(vertical, horizontal)`, `((top, bottom), (left, right))`.
+    pub fn margins(&self, value: &Expr) -> [Size; 4] {
+        let faulty = || [Size::Faulty, Size::Faulty, Size::Faulty, Size::Faulty];
+        let forms = "a number, a pair (vertical, horizontal), or ((top, bottom), (left, right))";
+        match peel(value) {
+            Expr::Tuple(ExprTuple { elems, .. }) if elems.len() == 2 => {
+                let sides = |side: &Expr| match peel(side) {
+                    Expr::Tuple(ExprTuple { elems, .. }) if elems.len() == 2 => {
+                        [self.margin("padding", &elems[0]), self.margin("padding", &elems[1])]
+                    }
+                    Expr::Tuple(tuple) => {
+                        self.complain(side, &format!("`padding` is {forms}, not a tuple of {}", tuple.elems.len()));
+                        [Size::Faulty, Size::Faulty]
+                    }
+                    both => {
+                        let both = self.margin("padding", both);
+                        [both.clone(), both]
+                    }
+                };
+                let ([top, bottom], [left, right]) = (sides(&elems[0]), sides(&elems[1]));
+                [top, bottom, left, right]
+            }
+            Expr::Tuple(tuple) => {
+                self.complain(value, &format!("`padding` is {forms}, not a tuple of {}", tuple.elems.len()));
+                faulty()
+            }
+            Expr::Lit(ExprLit { lit: Lit::Str(_), .. }) => {
+                self.complain(value, &format!("`padding` is {forms}, not {}", describe(value)));
+                faulty()
+            }
+            _ => {
+                let size = self.size_from(0, "padding", "a whole number, a pair, or two pairs", value);
+                [size.clone(), size.clone(), size.clone(), size]
             }
         }
     }
@@ -199,76 +276,6 @@ impl Reader<'_> {
             other => self.complain(value, &format!("`{parameter}` must be `true` or `false`, not {}", describe(other))),
         }
         default
-    }
-
-    /// `"valid"` or `"same"`.
-    pub fn padding(&self, value: &Expr) -> Padding {
-        match self.choice("padding", value, &["valid", "same"]) {
-            Some("same") => Padding::Same,
-            _ => Padding::Valid,
-        }
-    }
-
-    /// `"relu"`, …; `None` is `"linear"`.
-    pub fn activation(&self, value: &Expr) -> Activation {
-        let name = if is_none(value) { None } else { self.choice("activation", value, &ACTIVATIONS) };
-        Activation { name: name.unwrap_or("linear"), tokens: value.to_token_stream() }
-    }
-
-    /// One of the known texts.
-    pub fn choice(&self, parameter: &str, value: &Expr, known: &[&'static str]) -> Option<&'static str> {
-        let written = match peel(value) {
-            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => text.value(),
-            Expr::Path(path) if path.path.get_ident().is_some() => {
-                let written = compact_text(value);
-                let name = suggest::nearest(&written, known.iter().copied());
-                let help = match name {
-                    Some(name) => format!("write `{parameter} = \"{name}\"`"),
-                    None => format!("write {}", suggest::either(known)),
-                };
-                self.complain_and_help(value, &format!("`{parameter}` is a text, in quotes"), &help);
-                return name.and_then(|name| known.iter().copied().find(|known| *known == name));
-            }
-            other => {
-                let sentence = format!("`{parameter}` must be {}, not {}", suggest::either(known), describe(other));
-                self.complain(value, &sentence);
-                return None;
-            }
-        };
-        let exact = known.iter().copied().find(|name| *name == written);
-        if exact.is_none() {
-            let near =
-                known.iter().copied().find(|name| Some(*name) == suggest::nearest(&written, known.iter().copied()));
-            let help = match near {
-                Some(name) => format!("did you mean `\"{name}\"`?"),
-                None => format!("there are {}", suggest::either(known).replace(" or ", " and ")),
-            };
-            self.complain_and_help(value, &format!("unknown {parameter} {written:?}"), &help);
-            return near;
-        }
-        exact
-    }
-
-    /// The layer's name: the key of its weights in a file.
-    pub fn name(&self, value: &Expr) -> Option<(String, TokenStream)> {
-        let name = match peel(value) {
-            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => text.value(),
-            other => {
-                self.complain(value, &format!("`name` must be a text such as `\"conv\"`, not {}", describe(other)));
-                return None;
-            }
-        };
-        let wrong = if name.is_empty() {
-            "a name cannot be empty".to_string()
-        } else if name.contains('/') {
-            "a name cannot contain `/`, which separates layer and weight in a file".to_string()
-        } else if name.len() > LONGEST_NAME {
-            format!("a name has at most {LONGEST_NAME} bytes; this one has {}", name.len())
-        } else {
-            return Some((name, value.to_token_stream()));
-        };
-        self.complain(value, &wrong);
-        None
     }
 }
 
