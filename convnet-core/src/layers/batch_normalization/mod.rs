@@ -6,6 +6,7 @@
 //! used. The variance is that of the batch itself (divided by its size, not by one less), as in Keras.
 
 use super::{Layer, LayerSpec, Op};
+use crate::shape::walk::Walk;
 
 /// The settings of a batch normalisation.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,4 +33,10 @@ impl<const MOMENTUM: u64, const EPSILON: u64, const CENTER: bool, const SCALE: b
         center: CENTER,
         scale: SCALE,
     }));
+}
+
+impl<In, const MOMENTUM: u64, const EPSILON: u64, const CENTER: bool, const SCALE: bool> Walk<In>
+    for BatchNormalization<MOMENTUM, EPSILON, CENTER, SCALE>
+{
+    type Out = In;
 }

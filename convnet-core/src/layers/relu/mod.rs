@@ -2,6 +2,7 @@
 //! `max_value` from `max_value` on, `x` from `threshold` on, below it `negative_slope · (x − threshold)`.
 
 use super::{Layer, LayerSpec, Op};
+use crate::shape::walk::Walk;
 
 /// The settings of a rectifier.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,4 +26,10 @@ impl<const MAX_VALUE: u64, const NEGATIVE_SLOPE: u64, const THRESHOLD: u64> Laye
         negative_slope: f64::from_bits(NEGATIVE_SLOPE),
         threshold: f64::from_bits(THRESHOLD),
     }));
+}
+
+impl<In, const MAX_VALUE: u64, const NEGATIVE_SLOPE: u64, const THRESHOLD: u64> Walk<In>
+    for ReLU<MAX_VALUE, NEGATIVE_SLOPE, THRESHOLD>
+{
+    type Out = In;
 }
