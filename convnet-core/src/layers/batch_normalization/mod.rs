@@ -8,6 +8,7 @@
 pub mod reference;
 
 use super::{Layer, LayerSpec, Op};
+use crate::shape::walk::Walk;
 
 /// The settings of a batch normalisation.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,4 +35,10 @@ impl<const MOMENTUM: u64, const EPSILON: u64, const CENTER: bool, const SCALE: b
         center: CENTER,
         scale: SCALE,
     }));
+}
+
+impl<In, const MOMENTUM: u64, const EPSILON: u64, const CENTER: bool, const SCALE: bool> Walk<In>
+    for BatchNormalization<MOMENTUM, EPSILON, CENTER, SCALE>
+{
+    type Out = In;
 }

@@ -7,9 +7,12 @@
 pub mod reference;
 
 use super::activation::{Activation, ActivationKind};
-use super::{Layer, LayerSpec, Op, WindowKind};
+use super::{Layer, LayerSpec, Op, Slides, WindowKind};
 use crate::shape::Axis;
-use crate::shape::size::{Phantom, Size};
+use crate::shape::size::{Phantom, Size, TypeSize};
+use crate::shape::walk::Walk;
+use std::ops::Mul;
+use typenum::Prod;
 
 /// The settings of a depthwise convolution.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,4 +40,12 @@ impl<M: Size, Win: WindowKind, A: ActivationKind, const USE_BIAS: bool> Layer fo
         activation: A::ACTIVATION,
         use_bias: USE_BIAS,
     }));
+}
+
+impl<H, W, C, M, Win: Slides<H, W>, A, const USE_BIAS: bool> Walk<(H, W, C)> for DepthwiseConv2D<M, Win, A, USE_BIAS>
+where
+    M: TypeSize,
+    C: Mul<M::Digits>,
+{
+    type Out = (Win::Height, Win::Width, Prod<C, M::Digits>);
 }

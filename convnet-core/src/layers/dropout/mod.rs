@@ -4,6 +4,7 @@
 pub mod reference;
 
 use super::{Layer, LayerSpec, Op};
+use crate::shape::walk::Walk;
 
 /// The setting of a dropout.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,4 +18,8 @@ pub struct Dropout<const RATE: u64>;
 
 impl<const RATE: u64> Layer for Dropout<RATE> {
     const SPEC: LayerSpec = LayerSpec::of(Op::Dropout(Spec { rate: f64::from_bits(RATE) }));
+}
+
+impl<In, const RATE: u64> Walk<In> for Dropout<RATE> {
+    type Out = In;
 }

@@ -7,6 +7,7 @@
 pub mod reference;
 
 use super::{Layer, LayerSpec, Op};
+use crate::shape::walk::Walk;
 
 /// The settings of a rectifier.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,4 +31,10 @@ impl<const MAX_VALUE: u64, const NEGATIVE_SLOPE: u64, const THRESHOLD: u64> Laye
         negative_slope: f64::from_bits(NEGATIVE_SLOPE),
         threshold: f64::from_bits(THRESHOLD),
     }));
+}
+
+impl<In, const MAX_VALUE: u64, const NEGATIVE_SLOPE: u64, const THRESHOLD: u64> Walk<In>
+    for ReLU<MAX_VALUE, NEGATIVE_SLOPE, THRESHOLD>
+{
+    type Out = In;
 }
