@@ -10,7 +10,7 @@ use crate::layers::Activation;
 use crate::plan::Plan;
 use crate::shape::Shape;
 use crate::train::{Epoch, History, Loss, Optimizer, Progress, Score, Verbose, shuffle};
-use crate::{Error, Result, weights};
+use crate::{Error, Result, onnx, weights};
 use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
@@ -119,6 +119,10 @@ impl Trainer {
 
     pub(super) fn save(&self, path: &Path) -> Result<()> {
         weights::save(path, &self.plan, &self.weights)
+    }
+
+    pub(super) fn export_onnx(&self, path: &Path) -> Result<()> {
+        onnx::export(path, &self.plan, &self.weights)
     }
 
     pub(super) fn load(&mut self, path: &Path) -> Result<()> {
