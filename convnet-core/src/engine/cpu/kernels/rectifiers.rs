@@ -5,6 +5,7 @@
 //!
 //! NaN: stays NaN; its gradient is that below the threshold.
 
+use super::activate::{read, write};
 use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
 use crate::engine::cpu::simd::{Level, Simd, Vectorized, vectorize};
 use crate::layers::{leaky_relu, relu};
@@ -56,13 +57,15 @@ impl Rectified {
         if x > self.threshold { above } else { below }
     }
 
-    /// The slope at `x`.
+    /// The slopes at `x`. In vectors, since the compiler makes branches of the cases.
     #[inline(always)]
-    fn slope(&self, x: f32) -> f32 {
-        let from_ceiling = if x > self.ceiling { 0.0 } else { self.at_ceiling };
-        let above = if x < self.ceiling { 1.0 } else { from_ceiling };
-        let below = if x == self.threshold { self.at_threshold } else { self.slope };
-        if x > self.threshold { above } else { below }
+    fn slopes<S: Simd>(&self, s: S, x: S::V) -> S::V {
+        let [ceiling, threshold] = [self.ceiling, self.threshold].map(|value| s.splat(value));
+        let from_ceiling = s.if_greater(x, ceiling, s.splat(0.0), s.splat(self.at_ceiling));
+        let above = s.if_greater(ceiling, x, s.splat(1.0), from_ceiling);
+        let at_most = s.if_nan(x, s.splat(self.slope), s.splat(self.at_threshold));
+        let below = s.if_greater(threshold, x, s.splat(self.slope), at_most);
+        s.if_greater(x, threshold, above, below)
     }
 }
 
@@ -94,13 +97,15 @@ struct Gradient<'a> {
 
 impl Vectorized for Gradient<'_> {
     type Output = ();
-    /// A plain loop, which the compiler vectorises.
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        for ((d_input, d_output), x) in self.d_input.iter_mut().zip(self.d_output).zip(self.input) {
-            let slope = self.shape.slope(*x);
+    fn run<S: Simd>(self, s: S) {
+        let chunks = self.input.chunks(S::LANES).zip(self.d_output.chunks(S::LANES));
+        for (to, (x, d)) in self.d_input.chunks_mut(S::LANES).zip(chunks) {
+            let slopes = self.shape.slopes(s, read(s, x));
+            let d = s.mul(slopes, read(s, d));
             // As `relu` has it: what does not get through does not show, not even if it is infinite.
-            *d_input = if slope == 0.0 { 0.0 } else { slope * d_output };
+            let zero = s.splat(0.0);
+            write(s, to, s.if_greater(slopes, zero, d, s.if_greater(zero, slopes, d, zero)));
         }
     }
 }
