@@ -28,8 +28,8 @@
 pub use convnet_core::data::{self, datasets};
 #[cfg(feature = "dfdx")]
 pub use convnet_core::dfdx;
-pub use convnet_core::{Definition, Error, Network, Result, Sequential};
-pub use convnet_core::{engine, error, layers, model, network, plan, shape, summary, train, weights};
+pub use convnet_core::{Definition, Error, Network, Result, Sequential, from_keras};
+pub use convnet_core::{engine, error, layers, model, network, onnx, plan, shape, summary, train, weights};
 pub use convnet_macros::convnet;
 
 /// What a program that defines, trains and uses networks needs.

@@ -8,9 +8,11 @@ pub mod engine;
 pub mod error;
 #[doc(hidden)]
 pub mod expansion;
+pub mod keras;
 pub mod layers;
 pub mod model;
 pub mod network;
+pub mod onnx;
 pub mod plan;
 pub mod shape;
 pub mod summary;
@@ -19,6 +21,7 @@ pub mod weights;
 mod whole_file;
 
 pub use error::{Error, Result};
+pub use keras::from_keras;
 pub use network::{Definition, Network, Sequential};
 
 /// Without dfdx there is nothing to say about a network to it.

@@ -136,6 +136,15 @@ impl<N: Network> Model<N> {
         self.trainer.save(path.as_ref())
     }
 
+    /// Writes the network with its weights as an ONNX file: input `input`, as [`Model::predict`] takes it, output
+    /// `output`; see [`crate::onnx`]. The file appears whole or not at all.
+    ///
+    /// # Errors
+    /// Those of [`crate::onnx::to_bytes`], and [`Error::Io`] where the file cannot be written.
+    pub fn export_onnx(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.trainer.export_onnx(path.as_ref())
+    }
+
     /// A network with the weights of a file that [`Model::save`] (or any tool that uses its keys) wrote.
     ///
     /// The file holds weights only: the model gets [`RmsProp`] and the loss that fits the last

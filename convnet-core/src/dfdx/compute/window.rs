@@ -4,28 +4,7 @@
 //! for each place of the window, one column for each tap and channel (im2col). Its gradient adds the patches'
 //! gradients back where they came from. Clarity counts here, speed does not: this is the reference.
 
-use crate::layers::{Window, WindowKind};
-use crate::shape::Axis;
-use crate::shape::size::TypeSize;
-use typenum::Unsigned;
-
-/// The height and width of a [`Window`] as typenum numbers: the first two sizes of a kernel.
-pub trait KernelSize: WindowKind {
-    /// The window's height.
-    type KernelHeight: Unsigned;
-    /// The window's width.
-    type KernelWidth: Unsigned;
-}
-
-impl<KH, KW, SH, SW, DH, DW, P> KernelSize for Window<KH, KW, SH, SW, DH, DW, P>
-where
-    Self: WindowKind,
-    KH: TypeSize,
-    KW: TypeSize,
-{
-    type KernelHeight = KH::Digits;
-    type KernelWidth = KW::Digits;
-}
+use crate::shape::{Axis, Shape};
 
 /// A window on a map of known height and width.
 #[derive(Clone, Copy, Debug)]
@@ -36,29 +15,26 @@ pub struct Sliding {
 }
 
 impl Sliding {
-    /// The window `Win` on a map of `height` × `width`. Called in const code only: a window that does not fit does
-    /// not compile.
-    pub const fn new<Win: WindowKind>(height: usize, width: usize) -> Self {
-        let axes = [Win::VERTICAL, Win::HORIZONTAL];
-        match (axes[0].output(height), axes[1].output(width)) {
-            (Some(down), Some(across)) => Sliding { axes, input: [height, width], output: [down, across] },
-            _ => panic!("the window does not fit the feature map"),
-        }
+    /// A window that slides over a map of the shape `input` and has as many places as `output` has positions (a vector
+    /// has one).
+    pub fn new(axes: [Axis; 2], input: Shape, output: Shape) -> Self {
+        let output = if output.is_map() { [output.height(), output.width()] } else { [1, 1] };
+        Sliding { axes, input: [input.height(), input.width()], output }
     }
 
     /// How many places the window has on one map.
-    pub const fn places(&self) -> usize {
+    pub fn places(&self) -> usize {
         self.output[0] * self.output[1]
     }
 
     /// How many taps the window has.
-    pub const fn taps(&self) -> usize {
+    pub fn taps(&self) -> usize {
         self.axes[0].window * self.axes[1].window
     }
 
     /// Calls `visit` with each place (counted through the batch), tap (in reading order) and the position under it
     /// (counted through the batch), or `None` where that lies in the padding.
-    fn for_each(&self, batch: usize, mut visit: impl FnMut(usize, usize, Option<usize>)) {
+    pub fn for_each(&self, batch: usize, mut visit: impl FnMut(usize, usize, Option<usize>)) {
         let ([height, width], [down, across]) = (self.input, self.output);
         for place in 0..batch * self.places() {
             let (image, i, j) = (place / self.places(), place / across % down, place % across);
