@@ -3,23 +3,12 @@
     pip install keras==3.15.1 tensorflow-cpu==2.21.0 safetensors numpy
     python scripts/fixtures.py --data "$CONVNET_DATA"
 
-`--data` is the folder that holds `mnist/train-images-idx3-ubyte.gz` and the labels beside it. The run takes half a minute,
+`--data` is the folder that holds `mnist/train-images-idx3-ubyte.gz` and the labels beside it. The run takes a minute,
 in float64, on one thread and without oneDNN, so that the same machine writes the same bytes every time.
 
-Nothing that a formula can give is stored. Weights, inputs and seeds of gradients are
-
-    state  = stream·0x9E3779B97F4A7C15 + i·0xBF58476D1CE4E5B9 + 0x94D049BB133111EB   mod 2⁶⁴
-    z      = state;  z ^= z>>30;  z *= 0xBF58476D1CE4E5B9;  z ^= z>>27;  z *= 0x94D049BB133111EB;  z ^= z>>31
-    value(stream, i) = 2·((z >> 40) / 2²⁴) − 1                                  in [−1, 1), exact in f32 already
-
-    kernel number t   w_i = f32(value(base+t, i) · √(6/(fan_in+fan_out)))       computed in f64, then rounded
-    bias number t     b_i = f32(value(base+t, i) · 0.1)
-    input             x_i = value(1, i)            of a random network; one stream over the batch of 3
-    output seed       r_i = value(2, i)            the loss of a random network is Σ output_i·r_i over the batch
-
-where i is the flat index in Keras's layout (channels last, C order), t counts the network's weight tensors in the order
-of `model.weights` from 0 (kernel, bias, kernel, …; a layer without bias takes no number for it), and a convolution's
-fans are kh·kw·in and kh·kw·out. `base` is 100 in a random network; training starts each optimizer from a base of its own.
+Nothing that a formula can give is stored: `formula.py` has the one that gives weights, inputs and seeds of gradients, from
+streams of numbers. The tensors of a random network begin at stream 100; training starts each optimizer from a base of its
+own.
 
 Those bases were searched for. In 20 steps some forty million values pass a relu or compete for a maximum, and from most
 starts a few lie so near to tipping that the order of a sum decides; single weights then end up to 1e-1 of the largest
@@ -27,78 +16,29 @@ elsewhere. So each optimizer has a base, out of 1000, 2000, …, from which some
 run in float64, end where plain float32 does: losses within 1e-5 of their size, weights within 3e-6 of the tensor's largest
 for SGD and 5e-5 for the others. Each of them multiplies every initial weight by 1 + u·1e-7, u uniform in [−1, 1), and
 shuffles the images of each batch and the channels of each hidden layer, which is another order of every sum.
-
-A tensor is stored as `<key>/samples`, its values at the flat indices k·len//count for k < count = min(len, limit), and
-`<key>/max`, its largest absolute value, which is the scale that a tolerance is relative to.
 """
 
 import argparse
-import gzip
 import itertools
 import math
 import os
 import pathlib
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
-os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # oneDNN chooses its order of summation by the machine
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
-from random_nets import NETS, Draw, check_coverage, rust_source  # noqa: E402
-from safetensors.numpy import save  # noqa: E402
-
-MASK = (1 << 64) - 1
-INPUT_STREAM, SEED_STREAM, WEIGHT_STREAM = 1, 2, 100  # the last is the base of the random networks
-
-
-# ------------------------------------------------------------------------------------------------ the formula
-
-
-def values(stream, count):
-    """value(stream, i) of the docstring for i < count, in f64."""
-    z = np.arange(count, dtype=np.uint64) * np.uint64(0xBF58476D1CE4E5B9)
-    z += np.uint64((stream * 0x9E3779B97F4A7C15 + 0x94D049BB133111EB) & MASK)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z ^= z >> np.uint64(31)
-    return 2.0 * ((z >> np.uint64(40)).astype(np.float64) / 2.0**24) - 1.0
-
-
-def tensor(stream, shape, scale=1.0):
-    """A tensor of `value · scale`, rounded to f32."""
-    return (values(stream, math.prod(shape)) * scale).astype(np.float32).reshape(shape)
-
-
-def weight(stream, shape):
-    """The weight tensor of a stream: a bias where it has one axis, else a kernel."""
-    if len(shape) == 1:
-        return tensor(stream, shape, 0.1)
-    receptive = math.prod(shape[:-2])
-    fans = receptive * shape[-2] + receptive * shape[-1]
-    return tensor(stream, shape, math.sqrt(6.0 / fans))
-
-
-def assign_weights(variables, base):
-    """Gives every weight tensor of a network its formula."""
-    for stream, variable in enumerate(variables, base):
-        variable.assign(weight(stream, tuple(variable.shape)))
-
-
-def put(tensors, key, array, limit):
-    """Stores `<key>/samples` and `<key>/max`."""
-    flat = np.asarray(array).reshape(-1)
-    assert np.isfinite(flat).all(), key
-    count = min(flat.size, limit)
-    tensors[f"{key}/samples"] = flat[np.arange(count) * flat.size // count].astype(np.float32)
-    tensors[f"{key}/max"] = np.abs(flat).max(keepdims=True).astype(np.float32)
-
+import exact_keras  # first: it sets Keras up
+import architectures
+import keras
+import keras_json
+import layer_answers
+import layer_training
+import numpy as np
+import tensorflow as tf
+from formula import INPUT_STREAM, SEED_STREAM, WEIGHT_STREAM, assign_weights, commas, put, tensor
+from margins import nearest_rival, nearest_to_zero
+from mnist_batches import BATCH, EARLY, STEPS, mnist
+from random_nets import NETS, Draw, check_coverage, rust_source
+from safetensors.numpy import save
 
 # ------------------------------------------------------------------------------------------------ training
-
-STEPS, EARLY, BATCH = 20, 5, 64
 
 OPTIMIZERS = {
     "sgd_momentum": lambda: keras.optimizers.SGD(learning_rate=0.01, momentum=0.9),
@@ -121,15 +61,6 @@ BASES = {
     "adam": 15000,
     "adamw": 4000,
 }
-
-
-def mnist(folder, count):
-    """The first `count` training images, (count, 28, 28, 1) in [0, 1], and their labels one-hot."""
-    folder = pathlib.Path(folder) / "mnist"
-    pixels = gzip.open(folder / "train-images-idx3-ubyte.gz").read(16 + count * 784)[16:]
-    labels = gzip.open(folder / "train-labels-idx1-ubyte.gz").read(8 + count)[8:]
-    images = np.frombuffer(pixels, np.uint8).reshape(count, 28, 28, 1).astype(np.float32) / np.float32(255)
-    return images, np.eye(10, dtype=np.float32)[np.frombuffer(labels, np.uint8)]
 
 
 def digits():
@@ -251,27 +182,6 @@ class Answer:
         return True
 
 
-def nearest_to_zero(z):
-    """The least distance from zero; exact zeros (of a patch of zeros, without bias) are zeros in float32 too."""
-    return np.abs(z[z != 0]).min(initial=np.inf)
-
-
-def nearest_rival(spec, x):
-    """The least distance, over all windows, from the maximum to the next value below; exact ties tie in float32 too."""
-    strides = spec.strides or spec.window
-    size, out = x.shape[1:3], spec.output_map(x.shape[1:3])
-    before = [max((o - 1) * s + k - n, 0) // 2 for o, s, k, n in zip(out, strides, spec.window, size)]
-    before = before if spec.padding == "same" else [0, 0]
-    least = np.inf
-    for position in itertools.product(*map(range, out)):
-        low = [p * s - b for p, s, b in zip(position, strides, before)]
-        rows, columns = (slice(max(a, 0), a + k) for a, k in zip(low, spec.window))
-        window = x[:, rows, columns].reshape(len(x), -1, x.shape[3])
-        below = window.max(axis=1, keepdims=True) - window
-        least = min(least, below[below > 0].min(initial=np.inf))
-    return least
-
-
 def answers():
     """40 answers, each drawn again until it is alive and settled."""
     draw = Draw(5)
@@ -310,19 +220,15 @@ def metadata_line(number, answer):
     return "|".join([f"net{number:02}", commas(answer.network.input), " ".join(outputs), " ".join(weights)])
 
 
-def commas(shape):
-    return ",".join(map(str, shape))
-
-
 # ------------------------------------------------------------------------------------------------ the run
 
 
-def make_deterministic():
-    """One thread, one order of summation."""
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    tf.config.experimental.enable_op_determinism()
-    keras.utils.set_random_seed(5)
+def write_layers(folder, data):
+    """The family of all layers: random networks, a training, architectures, and networks as JSON."""
+    networks = layer_answers.write(folder / "layer_nets.rs", folder / "layer_nets.safetensors")
+    layer_training.write(folder / "layer_training.safetensors", data)
+    keras_json.write(folder / "keras", networks)
+    architectures.write(folder / "architectures.rs")
 
 
 def main():
@@ -332,9 +238,10 @@ def main():
     arguments = parser.parse_args()
     if not arguments.data:
         parser.error("--data is missing, and CONVNET_DATA is not set")
-    make_deterministic()
+    exact_keras.make_deterministic()
     write_random(arguments.out / "random_nets.rs", arguments.out / "random_nets.safetensors")
     write_training(arguments.out / "training.safetensors", arguments.data)
+    write_layers(arguments.out, arguments.data)
 
 
 if __name__ == "__main__":

@@ -104,13 +104,13 @@ fn check_batches<N: Network>(name: &str, level: Level, exact: bool) {
     let samples = Samples::new(plan.input, inputs, labels).unwrap();
     let mut executor = Executor::new(&plan, settings);
     executor.prepare(&weights);
-    executor.reserve_training();
+    executor.reserve_training(BATCHES[0]);
     let loss = MeanSquaredError::default().into();
     for Expected { images, loss: mean, gradient } in expected.iter().rev() {
         let case = format!("{name}, {images} images, {level:?}, exact: {exact}");
         // Backwards, so that a sample's place in the batch is not its place in the set.
         let indices: Vec<u32> = (0..*images as u32).rev().collect();
-        let outcome = executor.differentiate(&samples, &indices, &weights, &loss);
+        let outcome = executor.differentiate(&samples, &indices, &weights, &loss, [0, 0]);
         assert_eq!(outcome.images, *images, "{case}");
         let found = outcome.loss / *images as f64;
         assert!((found - mean).abs() <= TOLERANCE * mean.abs(), "{case}: loss {found}, expected {mean}");

@@ -23,23 +23,46 @@ pub const fn report_input(network: &str, fault: &Option<Fault>) {
 /// Stops the compilation if layer `layer` is at fault.
 #[track_caller]
 pub const fn report_layer(network: &str, fault: &Option<Fault>, layer: usize) {
-    if !matches!(fault, Some(Fault { kind: FaultKind::ZeroInput, .. })) {
+    let elsewhere = match fault {
+        Some(Fault { kind: FaultKind::ZeroInput, .. }) => true,
+        Some(fault) => is_of_repeat(fault),
+        None => true,
+    };
+    if !elsewhere {
         report(network, fault, Some(layer));
     }
 }
 
 /// Stops the compilation if a network or block used as a layer, `count` layers from `from` on, is at fault here; says
-/// nothing if it is at fault by itself (`inner`), which is raised where it is defined. For repetitions, too, `inner`
-/// being `None`.
+/// nothing if it is at fault by itself (`inner`), which is raised where it is defined.
 #[track_caller]
 pub const fn report_network(network: &str, fault: &Option<Fault>, from: usize, count: usize, inner: &Option<Fault>) {
     if let Some(Fault { layer, .. }) = fault
         && inner.is_none()
         && from <= *layer
         && (*layer < from + count || *layer == from)
+        && !matches!(fault, Some(Fault { kind: FaultKind::ZeroInput, .. }))
     {
-        report_layer(network, fault, *layer);
+        report(network, fault, Some(*layer));
     }
+}
+
+/// Stops the compilation if a repetition of `count` layers, the first of them number `from`, is at fault in a later
+/// round than the first (which is raised on its layers), or because `times` is 0.
+#[track_caller]
+pub const fn report_repeat(network: &str, fault: &Option<Fault>, from: usize, count: usize, times: usize) {
+    if let Some(found) = fault {
+        let end = from.saturating_add(count.saturating_mul(times));
+        let later = from + count <= found.layer && found.layer < end && !is_of_repeat(found);
+        if later || times == 0 && found.layer == from && is_of_repeat(found) {
+            report(network, fault, Some(found.layer));
+        }
+    }
+}
+
+/// Whether a repetition of no round is at fault.
+const fn is_of_repeat(fault: &Fault) -> bool {
+    matches!(fault, Fault { kind: FaultKind::ZeroSize(argument), .. } if argument.len() == 1)
 }
 
 /// What the macro asks of a network or block that is a layer of another.

@@ -4,10 +4,11 @@
 mod naive;
 mod nets;
 
-use convnet_core::dfdx::dfdx;
 use convnet_core::dfdx::prelude::*;
+use convnet_core::dfdx::{Slot, dfdx};
 use convnet_core::{Network, Result};
 use dfdx::optim::{Adam, AdamConfig, Sgd, SgdConfig};
+use dfdx::shapes::ConstShape;
 use naive::numbers;
 use nets::*;
 use std::path::PathBuf;
@@ -121,13 +122,13 @@ fn flat_weights_lie_where_the_plan_says() -> Result<()> {
     model.from_flat(&weights)?;
     let expected: Vec<&[f32]> = OnBase::PLAN.weights().map(|(_, weight)| &weights[weight.range()]).collect();
     let ((conv, _), (_, dense)) = &model.layers;
-    let found = [conv.kernel.as_vec(), bias(conv.bias()), dense.kernel.as_vec(), bias(dense.bias())];
+    let found = [flat(&conv.weights.0), flat(&conv.weights.1), flat(&dense.weights.0), flat(&dense.weights.1)];
     assert_eq!(found.as_slice(), expected);
     Ok(())
 }
 
-fn bias<N: typenum::Unsigned>(bias: Option<&Tensor<(Px<N>,), f32, Cpu>>) -> Vec<f32> {
-    bias.map(Tensor::as_vec).unwrap_or_default()
+fn flat<R, S: ConstShape>(slot: &Slot<R, S>) -> Vec<f32> {
+    slot.tensor().map(Tensor::as_vec).unwrap_or_default()
 }
 
 #[test]

@@ -24,12 +24,13 @@ mod summary;
 mod tests;
 mod value;
 
-use check::KnownNetworks;
+use assemble::Context;
 use error::Errors;
-use layer::Model;
+use layer::{KnownNetworks, Model};
 use parse::{Invocation, Item, Listing};
 use proc_macro2::TokenStream;
 use quote::quote;
+use std::rc::Rc;
 use syn::GenericParam;
 use value::Scope;
 
@@ -61,6 +62,8 @@ use value::Scope;
 ///   […];`), or of the function around a listing where a type stands. There, a constant is written as an expression
 ///   (`self::K`, `2 * K`): a single identifier is taken for a const generic, which the types can compute with only as
 ///   far as typenum's table of const generics goes.
+/// - `Add([…], […])` and `Concatenate([…], […])` hold branches, `Repeat(3, […])` a listing that comes several times.
+///   `Input(None, None, 64)` makes a block, which takes maps of any size and is a layer of networks only.
 /// - An item's documentation gets the summary of the network.
 #[proc_macro]
 pub fn convnet(tokens: proc_macro::TokenStream) -> proc_macro::TokenStream {
@@ -91,34 +94,37 @@ fn expand_item(item: &Item, networks: &mut KnownNetworks, errors: &Errors) -> To
             _ => None,
         })
         .collect();
+    let scope = Scope::Item { generics };
+    let context = Context { scope: &scope, networks, errors };
     let mut model = match &item.listing {
-        Some(listing) => assemble::assemble(listing, &Scope::Item { generics }, errors),
+        Some(listing) => assemble::assemble(listing, &context),
         None => Model { input: None, layers: Vec::new() },
     };
-    let mut checked = check::check(&model, networks, errors);
+    let mut checked = check::check(&model, errors);
     // A listing that could not be read has been complained about by the parser, before this count began.
     let sound = errors.count() == before && item.listing.as_ref().is_some_and(|listing| listing.complete);
+    // What stands under a condition, or has generics, is for the compiler to look into.
+    let conditional = item.attributes.iter().any(|attribute| attribute.path().is_ident("cfg"));
+    let plain = sound && item.generics.params.is_empty() && !conditional;
+    let known = checked.known.take().filter(|_| plain).map(Rc::new);
+    networks.insert(item.name.to_string(), known);
     if !sound {
-        model = repair::repair(model, networks);
-    } else if item.generics.params.is_empty()
-        && let Some(known) = checked.known.take()
-    {
-        networks.insert(item.name.to_string(), known);
+        model = repair::repair(model);
     }
     expand::item(item, &model, &checked, sound)
 }
 
 fn expand_type(listing: &Listing, errors: Errors) -> TokenStream {
     let networks = KnownNetworks::new();
-    let mut model = assemble::assemble(listing, &Scope::Type, &errors);
-    check::check(&model, &networks, &errors);
+    let mut model = assemble::assemble(listing, &Context { scope: &Scope::Type, networks: &networks, errors: &errors });
+    check::check(&model, &errors);
     let complaints = errors.finish();
     match &complaints[..] {
         // Nothing to go on with; this alone is good as an item, too, if one was to be written here.
         [only] if listing.entries.is_empty() => only.clone(),
         _ => {
             if !complaints.is_empty() {
-                model = repair::repair(model, &networks);
+                model = repair::repair(model);
             }
             expand::nameless(&model, &complaints)
         }

@@ -1,7 +1,7 @@
 //! The summary for an item's documentation, as `convnet_core::summary` prints it when the program runs.
 
 use crate::check::Row;
-use crate::shape::Shape;
+use crate::shape::{Params, Shape};
 
 /// Keras's widths of the first two columns, with the space behind them.
 const WIDTHS: [usize; 2] = [29, 26];
@@ -13,7 +13,7 @@ pub fn table(rows: &[Row]) -> String {
     let cells: Vec<[String; 3]> = rows
         .iter()
         .map(|row| {
-            let params = row.params.map_or("?".to_string(), |params| params.to_string());
+            let params = row.params.map_or("?".to_string(), |params| params.total().to_string());
             [format!("{} ({})", row.name, row.kind), with_batch(&row.shape), params]
         })
         .collect();
@@ -34,10 +34,11 @@ pub fn table(rows: &[Row]) -> String {
         lines.push(format!("{name:first$}{shape:second$}{params}"));
     }
     lines.push(thick);
-    if let Some(total) = rows.iter().map(|row| row.params).sum::<Option<u128>>() {
-        lines.push(format!("Total params: {}", thousands(total)));
-        lines.push(format!("Trainable params: {}", thousands(total)));
-        lines.push("Non-trainable params: 0".to_string());
+    let all = rows.iter().try_fold(Params::default(), |all, row| Some(all + row.params?));
+    if let Some(all) = all {
+        lines.push(format!("Total params: {}", thousands(all.total())));
+        lines.push(format!("Trainable params: {}", thousands(all.trainable)));
+        lines.push(format!("Non-trainable params: {}", thousands(all.fixed)));
         lines.push(thin);
     }
     lines.join("\n")

@@ -1,54 +1,109 @@
 //! From a network's type to the type of its dfdx module.
 //!
 //! [`Build`] gives each layer type its module for the input shape at hand, and a tree of layers the same tree of
-//! modules, as pairs, which dfdx knows. [`Buildable`] sums that up for a network; with it `dev.build_module::<N, f32>()`
+//! modules, as pairs, which dfdx knows; [`Repeat`] becomes the tree that it stands for, and what is [`Frozen`] the same
+//! modules with weights that training leaves alone. [`Buildable`] sums that up for a network; with it `dev.build_module::<N, f32>()`
 //! works for every [`Sequential`], and for every type that the macro names (by [`crate::__dfdx_module`], since only
 //! the crate that has the type may say so).
 
 use super::built::Built;
 use super::identity::Identity;
 use super::leaves::Leaves;
+use super::merged::Merged;
 use super::px::Batched;
-use crate::layers::{Layers, Named, Nested};
+use super::unit::Unit;
+use super::weights::Weighed;
+use crate::layers::composition::{Times, Unrolled, WalkAll};
+use crate::layers::{Frozen, Layers, Merge, Nested, Repeat};
 use crate::network::{Definition, Network, Sequential};
-use crate::shape::size::InputPattern;
+use crate::shape::size::{InputPattern, TypeSize};
 use crate::shape::walk::{Digits, Walk};
 use ::dfdx::nn::{BuildModule, BuildOnDevice};
 use ::dfdx::tensor::Cpu;
 use ::dfdx::tensor_ops::Device;
 
-/// The dfdx module of a layer (or of a tree of layers) that takes the shape `In`, a tuple of typenum numbers.
+/// The dfdx module of a layer (or of a tree of layers) that takes the shape `In`, a tuple of typenum numbers; of layers
+/// whose weights training changes, or does not.
 #[diagnostic::on_unimplemented(
     message = "this layer has no dfdx module for the shape that the layer above has",
     note = "shapes are tuples of typenum numbers, channels last"
 )]
-pub trait Build<In>: Walk<In> {
+pub trait Build<In, const TRAINABLE: bool = true>: Walk<In> {
     /// Its type.
     type Module: BuildModule<Cpu, f32> + Leaves<f32, Cpu>;
 }
 
-impl<In> Build<In> for () {
+impl<In, const TRAINABLE: bool> Build<In, TRAINABLE> for () {
     type Module = Identity;
 }
 
-impl<In, A, B> Build<In> for (A, B)
+impl<In, A, B, const TRAINABLE: bool> Build<In, TRAINABLE> for (A, B)
 where
-    A: Build<In>,
-    B: Build<A::Out>,
+    A: Build<In, TRAINABLE>,
+    B: Build<A::Out, TRAINABLE>,
 {
     type Module = (A::Module, B::Module);
 }
 
-impl<In, L: Build<In>, Name> Build<In> for Named<L, Name> {
-    type Module = L::Module;
+impl<In, L: Weighed<In>, const TRAINABLE: bool> Build<In, TRAINABLE> for L {
+    type Module = Unit<L, L::Weights, TRAINABLE>;
 }
 
-impl<In, N: Definition> Build<In> for Nested<N>
-where
-    N::Layers: Build<In>,
-{
-    type Module = <N::Layers as Build<In>>::Module;
+impl<In, T: Build<In, false>, const TRAINABLE: bool> Build<In, TRAINABLE> for Frozen<T> {
+    type Module = T::Module;
 }
+
+impl<In, N: Definition, const TRAINABLE: bool> Build<In, TRAINABLE> for Nested<N>
+where
+    N::Layers: Build<In, TRAINABLE>,
+{
+    type Module = <N::Layers as Build<In, TRAINABLE>>::Module;
+}
+
+impl<In, N, T, const TRAINABLE: bool> Build<In, TRAINABLE> for Repeat<N, T>
+where
+    N: TypeSize,
+    N::Digits: Times<T>,
+    Unrolled<N, T>: Build<In, TRAINABLE>,
+{
+    type Module = <Unrolled<N, T> as Build<In, TRAINABLE>>::Module;
+}
+
+impl<In, K, P, Name, const TRAINABLE: bool> Build<In, TRAINABLE> for Merge<K, P, Name>
+where
+    Self: Walk<In>,
+    K: 'static,
+    P: BuildAll<In, TRAINABLE>,
+{
+    type Module = Merged<K, P::Modules>;
+}
+
+/// A tuple of branches that all have modules.
+pub trait BuildAll<In, const TRAINABLE: bool>: WalkAll<In> {
+    /// The modules, as pairs: `(first, (second, (…, Identity)))`.
+    type Modules: BuildModule<Cpu, f32> + Leaves<f32, Cpu>;
+}
+
+macro_rules! build_all {
+    ($($path:ident)*) => {
+        impl<In, const TRAINABLE: bool, $($path: Build<In, TRAINABLE>),*> BuildAll<In, TRAINABLE> for ($($path,)*) {
+            type Modules = modules!($($path)*);
+        }
+    };
+}
+
+macro_rules! modules {
+    () => { Identity };
+    ($first:ident $($rest:ident)*) => { ($first::Module, modules!($($rest)*)) };
+}
+
+build_all!(A B);
+build_all!(A B C);
+build_all!(A B C D);
+build_all!(A B C D E);
+build_all!(A B C D E F);
+build_all!(A B C D E F G);
+build_all!(A B C D E F G H);
 
 /// A network whose dfdx modules are known: every network whose sizes typenum can compute with.
 #[diagnostic::on_unimplemented(

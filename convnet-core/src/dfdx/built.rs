@@ -5,8 +5,8 @@
 //! buffer that the engines work on.
 
 use super::build::Buildable;
-use super::leaves::{Leaves, Path};
-use super::logits::Logits;
+use super::leaves::{Labels, Leaves, Path};
+use super::logits::{Logits, LogitsMut};
 use super::px::BatchOf;
 use crate::error::{Error, Result};
 use crate::network::Network;
@@ -79,6 +79,22 @@ impl<N: Buildable, M> Built<N, M> {
             Err(error) => panic!("{error:?}"),
         }
     }
+
+    /// [`Built::logits`] in training: on a tape, dropout draws, and batch normalisation uses the statistics of the
+    /// batch and remembers them. For a network without such layers the two are the same.
+    ///
+    /// # Panics
+    /// When memory runs out, as dfdx's `forward_mut` does; [`LogitsMut::try_logits_mut`] of [`Built::layers`] does not.
+    pub fn logits_mut<S, T>(&mut self, input: Tensor<S, f32, Cpu, T>) -> M::Output
+    where
+        S: BatchOf<N::InputDigits>,
+        M: LogitsMut<Tensor<S, f32, Cpu, T>>,
+    {
+        match self.layers.try_logits_mut(input) {
+            Ok(output) => output,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
 }
 
 impl<N, M, S, T> Module<Tensor<S, f32, Cpu, T>> for Built<N, M>
@@ -130,7 +146,7 @@ impl<N: Network, M: Leaves<E, D>, E: Dtype, D: Device<E>> TensorCollection<E, D>
 
     fn iter_tensors<V: ModuleVisitor<Self, E, D>>(visitor: &mut V) -> Result<Option<Self::To<V::E2, V::D2>>, V::Err> {
         let mut keys = N::PLAN.weights().map(|(layer, weight)| format!("{}/{}", layer.name, weight.name));
-        let layers = M::visit(visitor, &mut keys, ToLayers)?;
+        let layers = M::visit(visitor, &mut Labels::new(&mut keys), ToLayers)?;
         Ok(layers.map(|layers| Built { layers, network: PhantomData }))
     }
 }

@@ -4,7 +4,9 @@
 //! [`Path`], and shows dfdx's visitor each tensor as if it were a field of the root, under the next key. A path is a type
 //! without the root in it: closures would do, but their types double with every step, and so does the compiler's work.
 
-use super::{Identity, flatten, max_pooling2d};
+use super::Identity;
+use crate::layers::MAX_WEIGHTS;
+use crate::plan::InitializerKind;
 use ::dfdx::nn::{ModuleVisitor, TensorCollection};
 use ::dfdx::shapes::Dtype;
 use ::dfdx::tensor_ops::Device;
@@ -77,16 +79,47 @@ pub type Made<M, E, D, Root, V> = Result<
     <V as ModuleVisitor<Root, E, D>>::Err,
 >;
 
+/// What tensors are shown as, in their order.
+pub struct Labels<'a> {
+    /// A key for each; where they run out, tensors have their own names.
+    keys: &'a mut dyn Iterator<Item = String>,
+    /// What the layer at hand says of the first values of its weights, by their roles.
+    pub(super) initializers: [Option<InitializerKind>; MAX_WEIGHTS],
+    /// Whether training changes them.
+    pub(super) trainable: bool,
+}
+
+impl<'a> Labels<'a> {
+    /// With these keys, and as usual.
+    pub fn new(keys: &'a mut dyn Iterator<Item = String>) -> Self {
+        Labels { keys, initializers: [None; MAX_WEIGHTS], trainable: true }
+    }
+
+    /// The same keys for the weights of a layer.
+    pub(super) fn of_layer(
+        &mut self,
+        initializers: [Option<InitializerKind>; MAX_WEIGHTS],
+        trainable: bool,
+    ) -> Labels<'_> {
+        Labels { keys: &mut *self.keys, initializers, trainable }
+    }
+
+    /// The next key.
+    pub(super) fn key(&mut self, name: &str) -> String {
+        self.keys.next().unwrap_or_else(|| name.to_owned())
+    }
+}
+
 /// A module (or a pair of them) that can show its tensors under given keys.
 pub trait Leaves<E: Dtype, D: Device<E>>: TensorCollection<E, D> + 'static {
-    /// Shows the visitor of a `Root` all tensors of the part at the end of `path`; `keys` has one key for each. Gives
-    /// what the visitor made of them, if it makes anything.
+    /// Shows the visitor of a `Root` all tensors of the part at the end of `path`, under their labels. Gives what
+    /// the visitor made of them, if it makes anything.
     ///
     /// # Errors
     /// The visitor's.
     fn visit<Root, V>(
         visitor: &mut V,
-        keys: &mut dyn Iterator<Item = String>,
+        labels: &mut Labels<'_>,
         path: impl Path<Root, Part = Self>,
     ) -> Made<Self, E, D, Root, V>
     where
@@ -97,40 +130,25 @@ pub trait Leaves<E: Dtype, D: Device<E>>: TensorCollection<E, D> + 'static {
 impl<E: Dtype, D: Device<E>, A: Leaves<E, D>, B: Leaves<E, D>> Leaves<E, D> for (A, B) {
     fn visit<Root, V>(
         visitor: &mut V,
-        keys: &mut dyn Iterator<Item = String>,
+        labels: &mut Labels<'_>,
         path: impl Path<Root, Part = Self>,
     ) -> Made<Self, E, D, Root, V>
     where
         Root: TensorCollection<E, D>,
         V: ModuleVisitor<Root, E, D>,
     {
-        let first = A::visit(visitor, keys, First(path))?;
-        let second = B::visit(visitor, keys, Second(path))?;
+        let first = A::visit(visitor, labels, First(path))?;
+        let second = B::visit(visitor, labels, Second(path))?;
         Ok(first.zip(second))
     }
 }
 
-/// Modules without tensors.
-macro_rules! no_leaves {
-    ($([$($generic:ident)?] $module:ty;)*) => {$(
-        impl<E: Dtype, D: Device<E>, $($generic: 'static)?> Leaves<E, D> for $module {
-            fn visit<Root, V>(
-                _: &mut V,
-                _: &mut dyn Iterator<Item = String>,
-                _: impl Path<Root, Part = Self>,
-            ) -> Made<Self, E, D, Root, V>
-            where
-                Root: TensorCollection<E, D>,
-                V: ModuleVisitor<Root, E, D>,
-            {
-                Ok(Some(Self::default()))
-            }
-        }
-    )*};
-}
-
-no_leaves! {
-    [] Identity;
-    [] flatten::Module;
-    [Win] max_pooling2d::Module<Win>;
+impl<E: Dtype, D: Device<E>> Leaves<E, D> for Identity {
+    fn visit<Root, V>(_: &mut V, _: &mut Labels<'_>, _: impl Path<Root, Part = Self>) -> Made<Self, E, D, Root, V>
+    where
+        Root: TensorCollection<E, D>,
+        V: ModuleVisitor<Root, E, D>,
+    {
+        Ok(Some(Identity))
+    }
 }

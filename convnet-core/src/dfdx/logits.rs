@@ -2,10 +2,10 @@
 //!
 //! A listing ends with `softmax` or `sigmoid`, and so does `forward`, as in Keras. dfdx's losses want what stands
 //! before it (`cross_entropy_with_logits_loss`, `binary_cross_entropy_with_logits_loss`), because only there the
-//! logarithm is exact. [`Logits`] leads every module there, with the same weights.
+//! logarithm is exact. [`Logits`] leads every module there, with the same weights; [`LogitsMut`] does so in training.
 
 use super::identity::Identity;
-use ::dfdx::nn::Module;
+use ::dfdx::nn::{Module, ModuleMut};
 use ::dfdx::shapes::Shape;
 use ::dfdx::tensor::{Cpu, CpuError, Tensor};
 
@@ -20,6 +20,35 @@ pub trait Logits<Input>: Module<Input> {
     /// # Errors
     /// As [`Module::try_forward`].
     fn try_logits(&self, input: Input) -> Result<Self::Output, Self::Error>;
+}
+
+/// [`Logits`] in training: with what dropout and batch normalisation do there.
+#[diagnostic::on_unimplemented(
+    message = "these layers do not take such a tensor",
+    note = "sizes are `Px<U28>`, channels last, behind the batch"
+)]
+pub trait LogitsMut<Input>: ModuleMut<Input> {
+    /// [`ModuleMut::try_forward_mut`] without the last layer's activation.
+    ///
+    /// # Errors
+    /// As [`ModuleMut::try_forward_mut`].
+    fn try_logits_mut(&mut self, input: Input) -> Result<Self::Output, Self::Error>;
+}
+
+impl<Input, A, B> LogitsMut<Input> for (A, B)
+where
+    A: ModuleMut<Input>,
+    B: LogitsMut<A::Output, Error = A::Error>,
+{
+    fn try_logits_mut(&mut self, input: Input) -> Result<Self::Output, Self::Error> {
+        self.1.try_logits_mut(self.0.try_forward_mut(input)?)
+    }
+}
+
+impl<S: Shape, T> LogitsMut<Tensor<S, f32, Cpu, T>> for Identity {
+    fn try_logits_mut(&mut self, input: Tensor<S, f32, Cpu, T>) -> Result<Self::Output, CpuError> {
+        Ok(input)
+    }
 }
 
 impl<Input, A, B> Logits<Input> for (A, B)

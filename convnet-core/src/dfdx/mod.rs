@@ -1,14 +1,16 @@
 //! Every network as a dfdx module, on a stable compiler: the reference that the engines are held against, and the way
 //! to everything that dfdx can do with a module.
 //!
-//! [`px`](Px) makes typenum sizes dimensions of dfdx, `build` leads from a network's type to its modules (one file a
-//! layer: [`conv2d`], [`dense`], [`flatten`], [`max_pooling2d`], with the arithmetic in `window` and its way onto
-//! dfdx's tape in `op`), and [`Built`] is the whole: it runs, trains with dfdx's optimizers, saves under the plan's
-//! names, and exchanges its weights with the flat buffer of the engines. It takes what its listing says and nothing else;
-//! its [`Built::layers`] take maps of any size that fits. Everything is `f32` on [`dfdx::tensor::Cpu`].
+//! [`px`](Px) makes typenum sizes dimensions of dfdx, `build` leads from a network's type to its modules: a [`Unit`] for
+//! each layer, with the weights that `weights` lists, in pairs, and [`Merged`] for branches. What they compute stands in
+//! `compute`. [`Built`] is the whole: it runs, trains with dfdx's optimizers, saves under the plan's names, and
+//! exchanges its weights with the flat buffer of the engines. It takes what its listing says and nothing else; its
+//! [`Built::layers`] take maps of any size that fits. Everything is `f32` on [`dfdx::tensor::Cpu`].
 //!
-//! dfdx's losses for classes want logits; [`Built::logits`] gives what stands before the last activation, while
-//! `forward` gives probabilities, as Keras does.
+//! `forward` is inference, with a tape or without. `forward_mut` on a tape is training: dropout draws from the device's
+//! random numbers, batch normalisation uses the statistics of the batch and remembers them. dfdx's losses for classes
+//! want logits; [`Built::logits`] and [`Built::logits_mut`] give what stands before the last activation, while the other
+//! two give probabilities, as Keras does. Penalties on weights are the business of losses and not computed here.
 //!
 //! ```
 //! use convnet_core::dfdx::dfdx::optim::Sgd;
@@ -35,7 +37,7 @@
 //! // A training step.
 //! let targets = dev.one_hot::<Tiny, _>(2, &[0, 2])?;
 //! let mut sgd = Sgd::new(&model, Default::default());
-//! let logits = model.logits(images.traced(model.alloc_grads()));
+//! let logits = model.logits_mut(images.traced(model.alloc_grads()));
 //! let gradients = cross_entropy_with_logits_loss(logits, targets).backward();
 //! sgd.update(&mut model, &gradients).expect("every weight has a gradient");
 //!
@@ -46,35 +48,37 @@
 //! # }
 //! ```
 
-mod activation;
 mod build;
 mod built;
-pub mod conv2d;
-pub mod dense;
-pub mod flatten;
+mod compute;
+mod first_values;
 mod identity;
 mod leaves;
 mod logits;
-pub mod max_pooling2d;
-mod op;
+mod merged;
 mod px;
+mod slot;
+mod unit;
 mod weights;
-mod window;
 
 pub use ::dfdx;
-pub use activation::Activate;
-pub use build::{Build, Buildable, Builds, BuiltOf};
+pub use build::{Build, BuildAll, Buildable, Builds, BuiltOf};
 pub use built::Built;
 pub use identity::Identity;
-pub use leaves::{First, Leaves, Made, Path, Second, Whole};
-pub use logits::Logits;
-pub use px::{BatchOf, Batched, InputOf, IntoPx, OutputOf, Px, TensorsOf};
-pub use weights::Weights;
-pub use window::KernelSize;
+pub use leaves::{First, Labels, Leaves, Made, Path, Second, Whole};
+pub use logits::{Logits, LogitsMut};
+pub use merged::{Branches, BranchesMut, Merged, SizesList};
+pub use px::{BatchOf, BatchShape, Batched, InputOf, IntoPx, OutputOf, Px, TensorsOf};
+pub use slot::{
+    Beta, Bias, DepthwiseKernel, Gamma, Kernel, MovingMean, MovingVariance, PointwiseKernel, Role, SeparableBias, Slot,
+    Slots,
+};
+pub use unit::Unit;
+pub use weights::{KernelShape, KernelSize, Weighed};
 
 /// What a program that works with dfdx modules needs.
 pub mod prelude {
-    pub use super::{BuiltOf, InputOf, IntoPx, Logits, OutputOf, Px, TensorsOf};
+    pub use super::{BuiltOf, InputOf, IntoPx, Logits, LogitsMut, OutputOf, Px, TensorsOf};
     pub use ::dfdx::losses::{binary_cross_entropy_with_logits_loss, cross_entropy_with_logits_loss, mse_loss};
     pub use ::dfdx::nn::{
         DeviceBuildExt, LoadFromSafetensors, Module, ModuleMut, NumParams, ResetParams, SaveToSafetensors, ZeroGrads,

@@ -70,6 +70,8 @@ impl<N: Unsigned> ConstDim for Px<N> {
 pub trait Batched {
     /// `(B, Px<height>, Px<width>, Px<channels>)` or `(B, Px<features>)`.
     type Shape<B: Dim>: Shape;
+    /// The sizes as numbers.
+    const SIZES: crate::shape::Shape;
 
     /// The shape of a batch of `batch`.
     fn shape<B: Dim>(batch: B) -> Self::Shape<B>;
@@ -77,6 +79,7 @@ pub trait Batched {
 
 impl<N: Unsigned> Batched for (N,) {
     type Shape<B: Dim> = (B, Px<N>);
+    const SIZES: crate::shape::Shape = crate::shape::Shape::vector(N::USIZE);
 
     fn shape<B: Dim>(batch: B) -> Self::Shape<B> {
         (batch, Px::new())
@@ -85,9 +88,43 @@ impl<N: Unsigned> Batched for (N,) {
 
 impl<H: Unsigned, W: Unsigned, C: Unsigned> Batched for (H, W, C) {
     type Shape<B: Dim> = (B, Px<H>, Px<W>, Px<C>);
+    const SIZES: crate::shape::Shape = crate::shape::Shape::map(H::USIZE, W::USIZE, C::USIZE);
 
     fn shape<B: Dim>(batch: B) -> Self::Shape<B> {
         (batch, Px::new(), Px::new(), Px::new())
+    }
+}
+
+/// A dfdx shape that is a batch of maps or vectors with [`Px`] sizes.
+#[diagnostic::on_unimplemented(
+    message = "this is no shape of a batch of maps or vectors",
+    note = "sizes are `Px<U28>`, channels last, behind the batch"
+)]
+pub trait BatchShape: Shape {
+    /// The batch.
+    type Batch: Dim;
+    /// The sizes behind it as typenum numbers.
+    type Sizes: Batched;
+
+    /// The batch.
+    fn batch(&self) -> Self::Batch;
+}
+
+impl<B: Dim, N: Unsigned> BatchShape for (B, Px<N>) {
+    type Batch = B;
+    type Sizes = (N,);
+
+    fn batch(&self) -> B {
+        self.0
+    }
+}
+
+impl<B: Dim, H: Unsigned, W: Unsigned, C: Unsigned> BatchShape for (B, Px<H>, Px<W>, Px<C>) {
+    type Batch = B;
+    type Sizes = (H, W, C);
+
+    fn batch(&self) -> B {
+        self.0
     }
 }
 

@@ -1,149 +1,188 @@
-//! Kernels and biases: the part of a module that has tensors, the same for every layer that has any.
+//! Which weights the module of a layer has, in the order of the plan.
 
-use super::leaves::{Leaves, Made, Path, Whole};
-use super::op::add_bias;
+use super::identity::Identity;
+use super::leaves::Leaves;
 use super::px::Px;
-use crate::shape::size::Phantom;
-use ::dfdx::nn::{ModuleVisitor, NonMutableModule, TensorCollection, TensorOptions};
-use ::dfdx::shapes::{ConstShape, Dtype, HasShape, Shape};
-use ::dfdx::tensor::{Cpu, CpuError, Storage, Tape, Tensor};
-use ::dfdx::tensor_ops::Device;
-use rand_08::Rng;
-use rand_08::distributions::{Distribution, Uniform};
-use std::fmt;
-use std::marker::PhantomData;
-use typenum::Unsigned;
+use super::slot::{
+    Beta, Bias, DepthwiseKernel, Gamma, Kernel, MovingMean, MovingVariance, PointwiseKernel, SeparableBias, Slot, Slots,
+};
+use crate::layers::activation::{ActivationKind, Alone, SoftmaxLayer};
+use crate::layers::average_pooling2d::AveragePooling2D;
+use crate::layers::batch_normalization::BatchNormalization;
+use crate::layers::conv2d::{Conv2D, GroupedConv2D};
+use crate::layers::dense::Dense;
+use crate::layers::depthwise_conv2d::DepthwiseConv2D;
+use crate::layers::dropout::Dropout;
+use crate::layers::flatten::Flatten;
+use crate::layers::global_average_pooling2d::GlobalAveragePooling2D;
+use crate::layers::global_max_pooling2d::GlobalMaxPooling2D;
+use crate::layers::leaky_relu::LeakyReLU;
+use crate::layers::max_pooling2d::MaxPooling2D;
+use crate::layers::relu::ReLU;
+use crate::layers::rescaling::Rescaling;
+use crate::layers::reshape::Reshape;
+use crate::layers::separable_conv2d::SeparableConv2D;
+use crate::layers::settings::Initializes;
+use crate::layers::up_sampling2d::{InterpolationKind, UpSampling2D};
+use crate::layers::zero_padding2d::ZeroPadding2D;
+use crate::layers::{Initialized, Layer, Named, Regularized, Slides, Window, WindowKind};
+use crate::shape::size::{Size, Text, TypeSize};
+use crate::shape::walk::{AtLeastOne, Walk};
+use ::dfdx::nn::BuildModule;
+use ::dfdx::tensor::Cpu;
+use std::ops::{Div, Mul};
+use typenum::{Max, Prod, Quot, U1, Unsigned};
 
-/// The module of the layer `L`, with a kernel of shape `K` and a bias of `N` values.
-pub struct Weights<L, K, N, const USE_BIAS: bool, E: Dtype = f32, D: Storage<E> = Cpu>
+/// The weights of a layer that takes the shape `In`, a tuple of typenum numbers.
+#[diagnostic::on_unimplemented(
+    message = "this layer has no dfdx module for the shape that the layer above has",
+    note = "shapes are tuples of typenum numbers, channels last"
+)]
+pub trait Weighed<In>: Layer + Walk<In> {
+    /// Pairs of [`Slot`]s; [`Identity`] for none.
+    type Weights: BuildModule<Cpu, f32> + Leaves<f32, Cpu> + Slots;
+}
+
+/// The height and width of a [`Window`] as typenum numbers: the first two sizes of a kernel.
+pub trait KernelSize: WindowKind {
+    /// The window's height.
+    type KernelHeight: Unsigned;
+    /// The window's width.
+    type KernelWidth: Unsigned;
+}
+
+impl<KH, KW, SH, SW, DH, DW, P> KernelSize for Window<KH, KW, SH, SW, DH, DW, P>
 where
-    K: ConstShape,
-    N: Unsigned,
+    Self: WindowKind,
+    KH: TypeSize,
+    KW: TypeSize,
 {
-    /// In Keras's layout: `(kernel height, kernel width, input channels, filters)` or `(features, units)`.
-    pub kernel: Tensor<K, E, D>,
-    bias: Option<Tensor<(Px<N>,), E, D>>,
-    layer: Phantom<L>,
+    type KernelHeight = KH::Digits;
+    type KernelWidth = KW::Digits;
 }
 
-impl<L, K: ConstShape, N: Unsigned, const USE_BIAS: bool, E: Dtype, D: Storage<E>> Weights<L, K, N, USE_BIAS, E, D> {
-    /// One value for each filter or unit; none with `use_bias = false`.
-    pub fn bias(&self) -> Option<&Tensor<(Px<N>,), E, D>> {
-        self.bias.as_ref()
-    }
+/// The shape of a kernel: `(kernel height, kernel width, input channels, filters)`.
+pub type KernelShape<Win, Inputs, Outputs> =
+    (Px<<Win as KernelSize>::KernelHeight>, Px<<Win as KernelSize>::KernelWidth>, Px<Inputs>, Px<Outputs>);
+
+/// The shape of a weight with one value for each channel.
+type Each<N> = (Px<N>,);
+
+impl<H, W, C, F, Win, A, const USE_BIAS: bool> Weighed<(H, W, C)> for Conv2D<F, Win, A, USE_BIAS>
+where
+    C: Unsigned,
+    F: TypeSize,
+    Win: KernelSize + Slides<H, W>,
+    A: ActivationKind,
+{
+    type Weights = (Slot<Kernel, KernelShape<Win, C, F::Digits>>, Slot<Bias, Each<F::Digits>, USE_BIAS>);
 }
 
-impl<L, K: ConstShape, N: Unsigned, const USE_BIAS: bool> Weights<L, K, N, USE_BIAS> {
-    /// Adds the bias, if there is one, along the input's last axis.
-    pub(super) fn add_bias<S: Shape, T: Tape<f32, Cpu>>(
-        &self,
-        input: Tensor<S, f32, Cpu, T>,
-    ) -> Result<Tensor<S, f32, Cpu, T>, CpuError> {
-        match &self.bias {
-            Some(bias) => add_bias(input, bias),
-            None => Ok(input),
+impl<H, W, C, F, Win, A, G, const USE_BIAS: bool> Weighed<(H, W, C)> for GroupedConv2D<F, Win, A, G, USE_BIAS>
+where
+    F: TypeSize,
+    Win: KernelSize + Slides<H, W>,
+    A: ActivationKind,
+    G: TypeSize,
+    G::Digits: Max<U1>,
+    C: Div<AtLeastOne<G::Digits>>,
+    Quot<C, AtLeastOne<G::Digits>>: Unsigned,
+{
+    type Weights = (
+        Slot<Kernel, KernelShape<Win, Quot<C, AtLeastOne<G::Digits>>, F::Digits>>,
+        Slot<Bias, Each<F::Digits>, USE_BIAS>,
+    );
+}
+
+impl<H, W, C, M, Win, A, const USE_BIAS: bool> Weighed<(H, W, C)> for DepthwiseConv2D<M, Win, A, USE_BIAS>
+where
+    C: Unsigned + Mul<M::Digits>,
+    Prod<C, M::Digits>: Unsigned,
+    M: TypeSize,
+    Win: KernelSize + Slides<H, W>,
+    A: ActivationKind,
+{
+    type Weights = (Slot<Kernel, KernelShape<Win, C, M::Digits>>, Slot<Bias, Each<Prod<C, M::Digits>>, USE_BIAS>);
+}
+
+impl<H, W, C, F, M, Win, A, const USE_BIAS: bool> Weighed<(H, W, C)> for SeparableConv2D<F, M, Win, A, USE_BIAS>
+where
+    C: Unsigned + Mul<M::Digits>,
+    Prod<C, M::Digits>: Unsigned,
+    F: TypeSize,
+    M: TypeSize,
+    Win: KernelSize + Slides<H, W>,
+    A: ActivationKind,
+{
+    type Weights = (
+        Slot<DepthwiseKernel, KernelShape<Win, C, M::Digits>>,
+        (
+            Slot<PointwiseKernel, (Px<U1>, Px<U1>, Px<Prod<C, M::Digits>>, Px<F::Digits>)>,
+            Slot<SeparableBias, Each<F::Digits>, USE_BIAS>,
+        ),
+    );
+}
+
+impl<N: Unsigned, U: TypeSize, A: ActivationKind, const USE_BIAS: bool> Weighed<(N,)> for Dense<U, A, USE_BIAS> {
+    type Weights = (Slot<Kernel, (Px<N>, Px<U::Digits>)>, Slot<Bias, Each<U::Digits>, USE_BIAS>);
+}
+
+/// Gamma and beta, then the two moving statistics.
+type Normalizing<N, const CENTER: bool, const SCALE: bool> = (
+    (Slot<Gamma, Each<N>, SCALE>, Slot<Beta, Each<N>, CENTER>),
+    (Slot<MovingMean, Each<N>>, Slot<MovingVariance, Each<N>>),
+);
+
+impl<H, W, C: Unsigned, const MOMENTUM: u64, const EPSILON: u64, const CENTER: bool, const SCALE: bool>
+    Weighed<(H, W, C)> for BatchNormalization<MOMENTUM, EPSILON, CENTER, SCALE>
+{
+    type Weights = Normalizing<C, CENTER, SCALE>;
+}
+
+impl<N: Unsigned, const MOMENTUM: u64, const EPSILON: u64, const CENTER: bool, const SCALE: bool> Weighed<(N,)>
+    for BatchNormalization<MOMENTUM, EPSILON, CENTER, SCALE>
+{
+    type Weights = Normalizing<N, CENTER, SCALE>;
+}
+
+macro_rules! without_weights {
+    ($([$($generics:tt)*] $layer:ty;)*) => {$(
+        impl<In, $($generics)*> Weighed<In> for $layer
+        where
+            Self: Layer + Walk<In>,
+        {
+            type Weights = Identity;
         }
-    }
+    )*};
 }
 
-impl<L, K, N, const USE_BIAS: bool, E, D> TensorCollection<E, D> for Weights<L, K, N, USE_BIAS, E, D>
-where
-    L: 'static,
-    K: ConstShape,
-    N: Unsigned,
-    E: Dtype,
-    D: Device<E>,
-{
-    type To<E2: Dtype, D2: Device<E2>> = Weights<L, K, N, USE_BIAS, E2, D2>;
-
-    fn iter_tensors<V: ModuleVisitor<Self, E, D>>(visitor: &mut V) -> Result<Option<Self::To<V::E2, V::D2>>, V::Err> {
-        let mut keys = ["kernel", "bias"].into_iter().map(str::to_owned);
-        Self::visit(visitor, &mut keys, Whole)
-    }
+without_weights! {
+    [Win: WindowKind] MaxPooling2D<Win>;
+    [Win: WindowKind] AveragePooling2D<Win>;
+    [const KEEPDIMS: bool] GlobalAveragePooling2D<KEEPDIMS>;
+    [const KEEPDIMS: bool] GlobalMaxPooling2D<KEEPDIMS>;
+    [T: Size, B: Size, L: Size, R: Size] ZeroPadding2D<T, B, L, R>;
+    [R: Size, C: Size, I: InterpolationKind] UpSampling2D<R, C, I>;
+    [] Flatten;
+    [Sizes] Reshape<Sizes>;
+    [A: ActivationKind] Alone<A>;
+    [] SoftmaxLayer;
+    [const MAX_VALUE: u64, const NEGATIVE_SLOPE: u64, const THRESHOLD: u64] ReLU<MAX_VALUE, NEGATIVE_SLOPE, THRESHOLD>;
+    [const NEGATIVE_SLOPE: u64] LeakyReLU<NEGATIVE_SLOPE>;
+    [const SCALE: u64, const OFFSET: u64] Rescaling<SCALE, OFFSET>;
+    [const RATE: u64] Dropout<RATE>;
 }
 
-impl<L, K, N, const USE_BIAS: bool, E, D> Leaves<E, D> for Weights<L, K, N, USE_BIAS, E, D>
-where
-    L: 'static,
-    K: ConstShape,
-    N: Unsigned,
-    E: Dtype,
-    D: Device<E>,
-{
-    fn visit<Root, V>(
-        visitor: &mut V,
-        keys: &mut dyn Iterator<Item = String>,
-        path: impl Path<Root, Part = Self>,
-    ) -> Made<Self, E, D, Root, V>
-    where
-        Root: TensorCollection<E, D>,
-        V: ModuleVisitor<Root, E, D>,
-    {
-        const MADE_WITH_BIAS: &str = "weights with USE_BIAS are only made below, with a bias";
-        let mut key = |name: &str| keys.next().unwrap_or_else(|| name.to_owned());
-        let kernel = visitor.visit_tensor(
-            &key("kernel"),
-            |root| &path.of(root).kernel,
-            |root| &mut path.of_mut(root).kernel,
-            TensorOptions::reset_with(glorot_uniform),
-        )?;
-        let bias = if USE_BIAS {
-            let bias = visitor.visit_tensor(
-                &key("bias"),
-                |root| path.of(root).bias.as_ref().expect(MADE_WITH_BIAS),
-                |root| path.of_mut(root).bias.as_mut().expect(MADE_WITH_BIAS),
-                TensorOptions::reset_to_zeros(),
-            )?;
-            bias.map(Some)
-        } else {
-            Some(None)
-        };
-        Ok(kernel.zip(bias).map(|(kernel, bias)| Weights { kernel, bias, layer: PhantomData }))
-    }
+macro_rules! as_inside {
+    ($([$($generics:tt)*] $wrapper:ty;)*) => {$(
+        impl<In, L: Weighed<In>, $($generics)*> Weighed<In> for $wrapper {
+            type Weights = L::Weights;
+        }
+    )*};
 }
 
-impl<L, K: ConstShape, N: Unsigned, const USE_BIAS: bool> NonMutableModule for Weights<L, K, N, USE_BIAS> {}
-
-impl<L, K, N, const USE_BIAS: bool, E, D> Clone for Weights<L, K, N, USE_BIAS, E, D>
-where
-    K: ConstShape,
-    N: Unsigned,
-    E: Dtype,
-    D: Storage<E>,
-{
-    fn clone(&self) -> Self {
-        Weights { kernel: self.kernel.clone(), bias: self.bias.clone(), layer: PhantomData }
-    }
-}
-
-impl<L, K, N, const USE_BIAS: bool, E, D> fmt::Debug for Weights<L, K, N, USE_BIAS, E, D>
-where
-    K: ConstShape,
-    N: Unsigned,
-    E: Dtype,
-    D: Storage<E>,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Weights").field("kernel", &self.kernel).field("bias", &self.bias).finish()
-    }
-}
-
-/// Fills a kernel `(…, inputs, outputs)` from U(±√(6 / (fan_in + fan_out))), where the sizes in front of the last two
-/// multiply both fans (Glorot & Bengio 2010; Keras's `glorot_uniform`).
-fn glorot_uniform<K: ConstShape, E: Dtype, D: Device<E>>(kernel: &mut Tensor<K, E, D>) -> Result<(), D::Err> {
-    let sizes: Vec<usize> = kernel.shape().concrete().into();
-    let (taps, fans) = sizes.split_at(sizes.len().saturating_sub(2));
-    let fans = taps.iter().product::<usize>() * fans.iter().sum::<usize>();
-    let limit = (6.0 / fans as f64).sqrt();
-    kernel.try_fill_with_distr(Converted(Uniform::new(-limit, limit)))
-}
-
-/// A distribution over `f64`, rounded to the tensor's numbers.
-struct Converted(Uniform<f64>);
-
-impl<E: Dtype> Distribution<E> for Converted {
-    fn sample<R: Rng + ?Sized>(&self, rng: &mut R) -> E {
-        // Every float type has a nearest number here; only integers, for which dfdx has no devices, might not.
-        E::from_f64(self.0.sample(rng)).unwrap_or_default()
-    }
+as_inside! {
+    [Name: Text] Named<L, Name>;
+    [const ROLE: usize, I: Initializes] Initialized<L, ROLE, I>;
+    [const ROLE: usize, const L2: u64] Regularized<L, ROLE, L2>;
 }

@@ -3,7 +3,7 @@
 use super::{LayerSpec, Layers, Node, Op};
 use crate::network::Definition;
 use crate::shape::size::{InputPattern, Phantom, Size, Text, TypeSize};
-use crate::shape::walk::Walk;
+use crate::shape::walk::{Joined, Walk};
 use typenum::{B0, B1, UInt, UTerm};
 
 /// Another network, or a block, as a layer.
@@ -45,6 +45,20 @@ impl MergeKind for Concatenate {
     const OP: Op = Op::Concatenate;
 }
 
+/// The shape behind a merge of branches that have the shapes `(First, (Second, (…, ())))`.
+pub trait Merges<Shapes> {
+    /// That shape.
+    type Out;
+}
+
+impl<First, Others> Merges<(First, Others)> for Add {
+    type Out = First;
+}
+
+impl<Shapes: Joined> Merges<Shapes> for Concatenate {
+    type Out = Shapes::Out;
+}
+
 /// A name, or none: `()`.
 pub trait MaybeText: 'static {
     /// The name, if there is one.
@@ -65,12 +79,27 @@ pub trait Paths: 'static {
     const NODES: &'static [&'static Node];
 }
 
+/// A tuple of branches that a shape can take.
+pub trait WalkAll<In> {
+    /// The shapes behind them, as a list `(First, (Second, (…, ())))`.
+    type Outs;
+}
+
 macro_rules! paths {
     ($($path:ident)*) => {
         impl<$($path: Layers),*> Paths for ($($path,)*) {
             const NODES: &'static [&'static Node] = &[$($path::NODE),*];
         }
+
+        impl<In, $($path: Walk<In>),*> WalkAll<In> for ($($path,)*) {
+            type Outs = list!($($path)*);
+        }
     };
+}
+
+macro_rules! list {
+    () => { () };
+    ($first:ident $($rest:ident)*) => { ($first::Out, list!($($rest)*)) };
 }
 
 paths!(A B);
@@ -84,6 +113,14 @@ paths!(A B C D E F G H);
 impl<K: MergeKind, P: Paths, Name: MaybeText> Layers for Merge<K, P, Name> {
     const NODE: &'static Node =
         &Node::Branches { merge: LayerSpec { name: Name::TEXT, ..LayerSpec::of(K::OP) }, paths: P::NODES };
+}
+
+impl<In, K, P, Name> Walk<In> for Merge<K, P, Name>
+where
+    P: WalkAll<In>,
+    K: Merges<P::Outs>,
+{
+    type Out = K::Out;
 }
 
 /// The layers `T`, `N` times, one after the other: `Repeat(3, […])`. `N` is a [`Size`].

@@ -210,7 +210,8 @@ impl Trainer {
         if self.previous.len() != params {
             self.previous = Floats::zeros(params);
         }
-        self.parts().executor.reserve_training();
+        let batch = run.batch_size.min(run.order.len());
+        self.parts().executor.reserve_training(batch);
         let mut history = History::with_capacity(epochs);
         let mut progress = Progress::new(verbose, epochs, run.order.len().div_ceil(run.batch_size));
         for number in 1..=epochs {
@@ -250,18 +251,24 @@ impl Trainer {
 
     /// One batch forward and backward, and the optimizer's update.
     fn step(&mut self, samples: &Samples, batch: &[u32], epoch: usize, step: usize) -> Result<Outcome> {
+        let (seed, has_previous) = (self.seed, self.has_previous);
         let Parts { executor, weights, previous, slots, optimizer, loss, steps } = self.parts();
-        let outcome = executor.differentiate(samples, batch, weights, loss);
+        let mut outcome = executor.differentiate(samples, batch, weights, loss, [seed, *steps]);
         if !outcome.loss.is_finite() {
             self.roll_back();
             let loss = (outcome.loss / outcome.images as f64) as f32;
             return Err(Error::LossNotFinite { loss, epoch, step });
         }
         *steps += 1;
-        let finite = executor.update(batch.len(), Weights { current: weights, previous, slots }, optimizer, *steps);
+        if !has_previous {
+            // A step writes only those that it changes.
+            previous.copy_from_slice(weights);
+        }
+        let update = executor.update(batch.len(), Weights { current: weights, previous, slots }, optimizer, *steps);
+        outcome.loss += update.penalty * batch.len() as f64;
         self.fresh = false;
         self.has_previous = true;
-        if !finite {
+        if !update.finite {
             self.roll_back();
             return Err(Error::WeightsNotFinite { epoch, step });
         }
@@ -286,7 +293,10 @@ impl Trainer {
 
     fn losses(&mut self, samples: &Samples, range: Range<usize>) -> Outcome {
         let Parts { executor, weights, loss, .. } = self.parts();
-        executor.evaluate(samples, range, weights, loss)
+        let images = range.len();
+        let mut outcome = executor.evaluate(samples, range, weights, loss);
+        outcome.loss += executor.penalty(weights) * images as f64;
+        outcome
     }
 
     pub(super) fn predict(&mut self, images: &[f32]) -> Result<Vec<f32>> {

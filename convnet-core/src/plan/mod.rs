@@ -13,6 +13,8 @@ mod weights;
 pub use build::{MAX_LAYERS, Table, build, count};
 pub use fault::{Fault, FaultKind, Message, report};
 pub use initializer::{Distribution, Initializer, InitializerKind};
+#[cfg(feature = "dfdx")]
+pub(crate) use shapes::{merged_shape, output_shape};
 
 use crate::layers::{MAX_WEIGHTS, Op};
 use crate::shape::Shape;

@@ -5,7 +5,7 @@ use crate::layers::{Op, conv2d};
 use crate::shape::{Axis, Shape};
 
 /// The shape behind a layer with one input.
-pub(super) const fn output_shape(op: &Op, input: Shape) -> Result<Shape, FaultKind> {
+pub(crate) const fn output_shape(op: &Op, input: Shape) -> Result<Shape, FaultKind> {
     match op {
         Op::Conv2D(spec) => convolved(spec, input),
         Op::DepthwiseConv2D(spec) if spec.depth_multiplier == 0 => Err(FaultKind::ZeroSize("depth_multiplier")),
@@ -82,7 +82,7 @@ const fn not_negative(number: f64) -> bool {
 }
 
 /// The shape behind a merge of tensors of these shapes, two at least.
-pub(super) const fn merged_shape(op: &Op, shapes: &[Shape]) -> Result<Shape, FaultKind> {
+pub(crate) const fn merged_shape(op: &Op, shapes: &[Shape]) -> Result<Shape, FaultKind> {
     let first = shapes[0];
     let mut channels = first.channels();
     let mut i = 1;

@@ -7,7 +7,7 @@
 
 use super::size::{Phantom, TypeSize};
 use std::ops::{Add, Div, Mul, Sub};
-use typenum::{Add1, B1, Diff, Max, Maximum, Prod, Quot, Sub1, U1, Unsigned};
+use typenum::{Add1, B1, Diff, Max, Maximum, Prod, Quot, Sub1, Sum, U1, Unsigned};
 
 /// The way of a shape through a layer or a tree of layers.
 #[diagnostic::on_unimplemented(
@@ -60,7 +60,8 @@ pub trait Slide<N> {
     type Out: Unsigned;
 }
 
-type AtLeastOne<N> = Maximum<N, U1>;
+/// `N`, or one in place of zero.
+pub(crate) type AtLeastOne<N> = Maximum<N, U1>;
 type Reach<K, D> = Add1<Prod<D, Sub1<AtLeastOne<K>>>>;
 type Room<N, R> = Diff<Maximum<N, R>, R>;
 
@@ -90,4 +91,45 @@ where
     Add1<Quot<Sub1<AtLeastOne<N>>, AtLeastOne<S>>>: Unsigned,
 {
     type Out = Add1<Quot<Sub1<AtLeastOne<N>>, AtLeastOne<S>>>;
+}
+
+/// A list of shapes `(First, (Second, (…, ())))` joined along the last axis. Where the ranks differ, the first shape
+/// stays.
+pub trait Joined {
+    /// The whole.
+    type Out;
+}
+
+/// A shape with another joined to it along the last axis.
+pub trait Join<Other> {
+    /// The whole.
+    type Out;
+}
+
+impl<First> Joined for (First, ()) {
+    type Out = First;
+}
+
+impl<First, Second, Rest> Joined for (First, (Second, Rest))
+where
+    First: Join<Second>,
+    (First::Out, Rest): Joined,
+{
+    type Out = <(First::Out, Rest) as Joined>::Out;
+}
+
+impl<N: Add<M>, M> Join<(M,)> for (N,) {
+    type Out = (Sum<N, M>,);
+}
+
+impl<H, W, C: Add<D>, V, X, D> Join<(V, X, D)> for (H, W, C) {
+    type Out = (H, W, Sum<C, D>);
+}
+
+impl<N, H, W, C> Join<(H, W, C)> for (N,) {
+    type Out = (N,);
+}
+
+impl<N, H, W, C> Join<(N,)> for (H, W, C) {
+    type Out = (H, W, C);
 }

@@ -4,7 +4,7 @@ use crate::plan::{Distribution, Initializer, Plan};
 use crate::train::random::{Purpose, Stream};
 
 /// The standard deviation of a standard normal distribution that is cut off at ±2; as in Keras.
-const DEVIATION_CUT_AT_TWO: f64 = 0.879_625_661_034_239_8;
+pub(crate) const DEVIATION_CUT_AT_TWO: f64 = 0.879_625_661_034_239_8;
 
 /// Fills the flat parameter buffer with first values.
 ///

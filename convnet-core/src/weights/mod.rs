@@ -6,6 +6,8 @@ mod file;
 mod init;
 
 pub use file::{load, save};
+#[cfg(feature = "dfdx")]
+pub(crate) use init::DEVIATION_CUT_AT_TWO;
 pub use init::initialize;
 
 #[cfg(test)]

@@ -2,33 +2,141 @@
 //! against. Nothing here is shared with them.
 #![allow(dead_code, reason = "not every test uses all of it")]
 
-use convnet_core::layers::{Activation, Op};
+use convnet_core::layers::up_sampling2d::Interpolation;
+use convnet_core::layers::{Activation, Op, batch_normalization};
 use convnet_core::plan::{LayerPlan, Plan};
 use convnet_core::shape::{Axis, Padding, Shape};
 
-/// The outputs for one input; weights in the plan's flat order.
+/// The outputs for one input, in inference; weights in the plan's flat order.
 pub fn forward(plan: &Plan, weights: &[f64], input: &[f64]) -> Vec<f64> {
-    plan.layers.iter().fold(input.to_vec(), |values, layer| layer_forward(layer, weights, &values))
+    let mut tensors = vec![input.to_vec()];
+    for layer in plan.layers {
+        let inputs: Vec<&[f64]> = layer.inputs().iter().map(|&tensor| tensors[tensor].as_slice()).collect();
+        let shapes: Vec<Shape> = layer.inputs().iter().map(|&tensor| plan.tensor(tensor)).collect();
+        tensors.push(layer_forward(layer, weights, &inputs, &shapes));
+    }
+    tensors.pop().unwrap_or_default()
 }
 
-fn layer_forward(layer: &LayerPlan, weights: &[f64], x: &[f64]) -> Vec<f64> {
-    let weight = |index: usize| layer.weights().get(index).map(|weight| &weights[weight.range()]);
+fn layer_forward(layer: &LayerPlan, weights: &[f64], inputs: &[&[f64]], shapes: &[Shape]) -> Vec<f64> {
+    let (x, input, output) = (inputs[0], layer.input, layer.output);
+    let weight = |name: &str| {
+        let weight = layer.weights().iter().find(|weight| weight.name == name);
+        weight.map(|weight| &weights[weight.range()])
+    };
+    let own = |name: &str| weight(name).unwrap_or_else(|| panic!("{} has no {name}", layer.name));
     let mut y = match layer.op {
-        Op::Conv2D(spec) => conv2d(layer, [spec.vertical, spec.horizontal], weight(0).unwrap_or(&[]), x),
-        Op::MaxPooling2D(spec) => return max_pooling2d(layer, [spec.vertical, spec.horizontal], x),
-        Op::Flatten => return x.to_vec(),
+        Op::Conv2D(spec) => conv2d(input, output, [spec.vertical, spec.horizontal], spec.groups, own("kernel"), x),
+        Op::DepthwiseConv2D(spec) => depthwise(input, output, [spec.vertical, spec.horizontal], own("kernel"), x),
+        Op::SeparableConv2D(spec) => {
+            let between = Shape::map(output.height(), output.width(), input.channels() * spec.depth_multiplier);
+            let axes = [spec.vertical, spec.horizontal];
+            let middle = depthwise(input, between, axes, own("depthwise_kernel"), x);
+            let point = Axis { window: 1, stride: 1, dilation: 1, padding: Padding::Valid };
+            conv2d(between, output, [point, point], 1, own("pointwise_kernel"), &middle)
+        }
+        Op::MaxPooling2D(spec) => max_pooling2d(input, output, [spec.vertical, spec.horizontal], x),
+        Op::AveragePooling2D(spec) => average_pooling2d(input, output, [spec.vertical, spec.horizontal], x),
+        Op::GlobalMaxPooling2D(_) => by_channel(input, x, |values| values.fold(f64::NEG_INFINITY, f64::max)),
+        Op::GlobalAveragePooling2D(_) => {
+            by_channel(input, x, |values| values.sum::<f64>() / (input.height() * input.width()) as f64)
+        }
+        Op::ZeroPadding2D(spec) => at_each(output, |[i, j, c]| {
+            let (row, column) = (i.wrapping_sub(spec.top), j.wrapping_sub(spec.left));
+            if row < input.height() && column < input.width() { x[at(input, row, column, c)] } else { 0.0 }
+        }),
+        Op::UpSampling2D(spec) => at_each(output, |[i, j, c]| match spec.interpolation {
+            Interpolation::Nearest => x[at(input, i / spec.rows, j / spec.columns, c)],
+            Interpolation::Bilinear => bilinear(input, x, centre(i, spec.rows), centre(j, spec.columns), c),
+        }),
+        Op::Flatten | Op::Reshape(_) | Op::Activation(_) | Op::Softmax | Op::Dropout(_) => x.to_vec(),
         Op::Dense(spec) => {
-            let kernel = weight(0).unwrap_or(&[]);
+            let kernel = own("kernel");
             (0..spec.units).map(|u| (0..x.len()).map(|n| x[n] * kernel[n * spec.units + u]).sum()).collect()
         }
-        op => panic!("no network of these tests has a {}", op.kind()),
+        Op::ReLU(spec) => x
+            .iter()
+            .map(|&x| {
+                let below = if x < spec.threshold { spec.negative_slope * (x - spec.threshold) } else { x };
+                if x >= spec.max_value { spec.max_value } else { below }
+            })
+            .collect(),
+        Op::LeakyReLU(spec) => x.iter().map(|&x| if x > 0.0 { x } else { spec.negative_slope * x }).collect(),
+        Op::Rescaling(spec) => x.iter().map(|&x| x * spec.scale + spec.offset).collect(),
+        Op::BatchNormalization(spec) => {
+            normalized(&spec, x, own("moving_mean"), own("moving_variance"), weight("gamma"), weight("beta"))
+        }
+        Op::Add => (0..x.len()).map(|i| inputs.iter().map(|x| x[i]).sum()).collect(),
+        Op::Concatenate => concatenated(inputs, shapes),
     };
-    if let Some(bias) = weight(1) {
+    if let Some(bias) = weight("bias") {
         for (i, y) in y.iter_mut().enumerate() {
             *y += bias[i % bias.len()];
         }
     }
-    y.chunks(layer.output.channels()).flat_map(|row| activate(layer.op.activation(), row)).collect()
+    y.chunks(output.channels()).flat_map(|row| activate(layer.op.activation(), row)).collect()
+}
+
+/// Batch normalisation with the given statistics.
+pub fn normalized(
+    spec: &batch_normalization::Spec,
+    x: &[f64],
+    means: &[f64],
+    variances: &[f64],
+    gamma: Option<&[f64]>,
+    beta: Option<&[f64]>,
+) -> Vec<f64> {
+    let channel = |i: usize| {
+        let c = i % means.len();
+        let normal = (x[i] - means[c]) / (variances[c] + spec.epsilon).sqrt();
+        normal * gamma.map_or(1.0, |gamma| gamma[c]) + beta.map_or(0.0, |beta| beta[c])
+    };
+    (0..x.len()).map(channel).collect()
+}
+
+fn at(shape: Shape, row: usize, column: usize, channel: usize) -> usize {
+    (row * shape.width() + column) * shape.channels() + channel
+}
+
+/// A map of values, each computed from its place `[row, column, channel]`.
+fn at_each(shape: Shape, value: impl Fn([usize; 3]) -> f64) -> Vec<f64> {
+    let place =
+        |i: usize| [i / shape.channels() / shape.width(), i / shape.channels() % shape.width(), i % shape.channels()];
+    (0..shape.len()).map(|i| value(place(i))).collect()
+}
+
+fn by_channel(map: Shape, x: &[f64], f: impl Fn(&mut dyn Iterator<Item = f64>) -> f64) -> Vec<f64> {
+    (0..map.channels()).map(|c| f(&mut x.iter().skip(c).step_by(map.channels()).copied())).collect()
+}
+
+/// Where the centre of a place of an axis enlarged `times` times lies on the axis itself, whose own centres are at
+/// whole numbers.
+fn centre(place: usize, times: usize) -> f64 {
+    (place as f64 + 0.5) / times as f64 - 0.5
+}
+
+/// The map at a point between the centres of its pixels: each pixel counts by how near it is, those beyond the border
+/// are those at the border.
+fn bilinear(map: Shape, x: &[f64], row: f64, column: f64, channel: usize) -> f64 {
+    let mut sum = 0.0;
+    for i in -1..=map.height() as isize {
+        for j in -1..=map.width() as isize {
+            let near = (1.0 - (row - i as f64).abs()).max(0.0) * (1.0 - (column - j as f64).abs()).max(0.0);
+            let inside = |at: isize, size: usize| at.clamp(0, size as isize - 1) as usize;
+            sum += near * x[at(map, inside(i, map.height()), inside(j, map.width()), channel)];
+        }
+    }
+    sum
+}
+
+fn concatenated(inputs: &[&[f64]], shapes: &[Shape]) -> Vec<f64> {
+    let positions = inputs[0].len() / shapes[0].channels();
+    let row = |position: usize| {
+        inputs.iter().zip(shapes).flat_map(move |(x, shape)| {
+            x[position * shape.channels()..(position + 1) * shape.channels()].iter().copied()
+        })
+    };
+    (0..positions).flat_map(row).collect()
 }
 
 fn activate(activation: Activation, row: &[f64]) -> Vec<f64> {
@@ -71,31 +179,54 @@ fn windows(input: Shape, output: Shape, axes: [Axis; 2], mut visit: impl FnMut([
     }
 }
 
-fn conv2d(layer: &LayerPlan, axes: [Axis; 2], kernel: &[f64], x: &[f64]) -> Vec<f64> {
-    let (input, output) = (layer.input, layer.output);
+fn conv2d(input: Shape, output: Shape, axes: [Axis; 2], groups: usize, kernel: &[f64], x: &[f64]) -> Vec<f64> {
     let mut y = vec![0.0; output.len()];
+    let (inputs, outputs) = (input.channels() / groups, output.channels() / groups);
     windows(input, output, axes, |[i, j, u, v, row, column]| {
-        for c in 0..input.channels() {
-            for f in 0..output.channels() {
-                let tap = (u * axes[1].window + v) * input.channels() + c;
-                y[(i * output.width() + j) * output.channels() + f] +=
-                    x[(row * input.width() + column) * input.channels() + c] * kernel[tap * output.channels() + f];
+        for f in 0..output.channels() {
+            for c in 0..inputs {
+                let weight = ((u * axes[1].window + v) * inputs + c) * output.channels() + f;
+                y[at(output, i, j, f)] += x[at(input, row, column, f / outputs * inputs + c)] * kernel[weight];
             }
         }
     });
     y
 }
 
-fn max_pooling2d(layer: &LayerPlan, axes: [Axis; 2], x: &[f64]) -> Vec<f64> {
-    let (input, output) = (layer.input, layer.output);
-    let mut y = vec![f64::NEG_INFINITY; output.len()];
-    windows(input, output, axes, |[i, j, _, _, row, column]| {
+fn depthwise(input: Shape, output: Shape, axes: [Axis; 2], kernel: &[f64], x: &[f64]) -> Vec<f64> {
+    let mut y = vec![0.0; output.len()];
+    let multiplier = output.channels() / input.channels();
+    windows(input, output, axes, |[i, j, u, v, row, column]| {
         for c in 0..input.channels() {
-            let y = &mut y[(i * output.width() + j) * output.channels() + c];
-            *y = y.max(x[(row * input.width() + column) * input.channels() + c]);
+            for m in 0..multiplier {
+                let weight = ((u * axes[1].window + v) * input.channels() + c) * multiplier + m;
+                y[at(output, i, j, c * multiplier + m)] += x[at(input, row, column, c)] * kernel[weight];
+            }
         }
     });
     y
+}
+
+fn max_pooling2d(input: Shape, output: Shape, axes: [Axis; 2], x: &[f64]) -> Vec<f64> {
+    let mut y = vec![f64::NEG_INFINITY; output.len()];
+    windows(input, output, axes, |[i, j, _, _, row, column]| {
+        for c in 0..input.channels() {
+            let y = &mut y[at(output, i, j, c)];
+            *y = y.max(x[at(input, row, column, c)]);
+        }
+    });
+    y
+}
+
+fn average_pooling2d(input: Shape, output: Shape, axes: [Axis; 2], x: &[f64]) -> Vec<f64> {
+    let (mut sums, mut counts) = (vec![0.0; output.len()], vec![0.0; output.len()]);
+    windows(input, output, axes, |[i, j, _, _, row, column]| {
+        for c in 0..input.channels() {
+            sums[at(output, i, j, c)] += x[at(input, row, column, c)];
+            counts[at(output, i, j, c)] += 1.0;
+        }
+    });
+    sums.iter().zip(&counts).map(|(sum, count)| sum / count).collect()
 }
 
 /// The slope of `f` in each of its arguments, by central differences.

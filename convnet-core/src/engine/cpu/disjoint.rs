@@ -36,4 +36,14 @@ impl<'a, T> Disjoint<'a, T> {
         // SAFETY: within the slice by the assertion; not aliased by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.end - range.start) }
     }
+
+    /// The part in `range`, to be read only. Panics beyond the end.
+    ///
+    /// # Safety
+    /// No part that overlaps it is written while this one is in use.
+    pub unsafe fn shared(&self, range: Range<usize>) -> &[T] {
+        assert!(range.start <= range.end && range.end <= self.len);
+        // SAFETY: within the slice by the assertion; not written by the caller's promise.
+        unsafe { std::slice::from_raw_parts(self.start.add(range.start), range.end - range.start) }
+    }
 }

@@ -6,15 +6,21 @@
 //! lanes' gradients are summed in the order of the lanes and handed to the optimizer. So every sum has a fixed order
 //! and the result is the same to the last bit for any number of threads.
 //!
-//! All memory is taken when an executor is made; steps allocate nothing.
+//! Batch normalisation looks at the whole batch: networks with it keep all tensors of a batch and train as [`super::batch`]
+//! says, with the same lanes.
+//!
+//! All memory is taken before the first step; steps allocate nothing.
 
 use super::aligned::{Floats, LINE};
+use super::batch::{Batch, Whole};
 use super::disjoint::Disjoint;
 use super::kernels::activate;
-use super::pass::{Pass, Worker, WorkerLayout};
+use super::layout::Layout;
+use super::pass::{Group, Pass, Scratch, Store};
 use super::pool::Pool;
-use super::program::Program;
-use super::simd::{Level, Simd, Vectorized, vectorize};
+use super::program::{Piece, Program};
+use super::simd::{Level, vectorize};
+use super::sums::{Add, AllFinite, SquareSum};
 use crate::data::Samples;
 use crate::plan::Plan;
 use crate::train::optimizer::MAX_SLOTS;
@@ -24,13 +30,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Runs of images that a batch is cut into: enough for as many threads to have a share each. A batch of eight images or
 /// fewer makes lanes of one image.
-const LANES: usize = 8;
+pub(super) const LANES: usize = 8;
 
-/// Floats between the steps that one group of images may have, forward and backward together: about 1 MiB.
+/// Floats of tensors that one group of images may have, forward and backward together: about 1 MiB.
 const GROUP_FLOATS: usize = 256 * 1024;
-
-/// Parameters that are summed and updated as one piece of work.
-const CHUNK: usize = 4096;
 
 /// What one batch gave.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -62,6 +65,15 @@ pub struct Weights<'a> {
     pub slots: &'a mut [Vec<f32>],
 }
 
+/// What an update did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Update {
+    /// Whether all weights that it changed are still finite.
+    pub finite: bool,
+    /// What the weights' squares added to the loss before it.
+    pub penalty: f64,
+}
+
 /// How a network is to be executed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
@@ -86,14 +98,20 @@ pub struct Executor {
     program: Program,
     pool: Pool,
     level: Level,
-    /// Images in a group.
-    group: usize,
     derived: Floats,
+    /// A group's tensors, for each worker.
+    layout: Layout,
     workers: Floats,
     kept: Vec<u8>,
-    layout: WorkerLayout,
+    /// Floats of a worker's scratch for kernels, and for gradients on their way to be added.
+    scratch_floats: [usize; 2],
+    scratch: Floats,
+    /// The lanes' gradients.
     lanes: Floats,
     lane_outcomes: [Outcome; LANES],
+    penalties: Vec<f64>,
+    /// The tensors of a whole batch, for networks that need them to train.
+    batch: Option<Batch>,
 }
 
 impl Executor {
@@ -102,32 +120,39 @@ impl Executor {
         let Settings { threads, exact, level, input_gradient } = settings;
         let program = Program::new(plan, exact, level, input_gradient);
         let pool = Pool::new(threads.min(most_threads()));
-        let group = (GROUP_FLOATS / (2 * program.boundary_floats()).max(1)).clamp(1, 64);
-        let layout = WorkerLayout::new(&program, group);
+        let group = (GROUP_FLOATS / (2 * program.tensor_floats()).max(1)).clamp(1, 64);
+        let layout = Layout::new(&program, group);
         let threads = pool.threads();
+        let scratch_floats = [program.scratch(group), group * program.added()].map(|len| len.next_multiple_of(LINE));
         Executor {
             derived: Floats::zeros(program.derived),
             workers: Floats::zeros(threads * layout.floats),
             kept: vec![0; threads * layout.kept_bytes],
+            scratch: Floats::zeros(threads * scratch_floats.iter().sum::<usize>()),
+            scratch_floats,
             lanes: Floats::default(),
             lane_outcomes: Default::default(),
+            penalties: vec![0.0; program.pieces.len()],
+            batch: None,
             program,
             pool,
             level,
-            group,
             layout,
         }
     }
 
-    /// Makes room for training; without it only prediction works.
-    pub fn reserve_training(&mut self) {
+    /// Makes room for training on batches of up to `images` images; without it only prediction works.
+    pub fn reserve_training(&mut self, images: usize) {
         if self.lanes.is_empty() {
             self.lanes = Floats::zeros(LANES * self.lane_floats());
+        }
+        if self.program.normalizes() && self.batch.as_ref().is_none_or(|batch| batch.room() < images) {
+            self.batch = Some(Batch::new(&self.program, images));
         }
     }
 
     fn lane_floats(&self) -> usize {
-        self.program.params.next_multiple_of(LINE)
+        self.program.gradients.len().next_multiple_of(LINE)
     }
 
     /// Rebuilds what kernels derive from the weights: to be called after every change of them.
@@ -138,120 +163,160 @@ impl Executor {
             let step = &steps[i];
             // SAFETY: the steps' ranges do not overlap, and each step is one item.
             let derived = unsafe { derived.part(step.derived.clone()) };
-            step.kernel.prepare(&weights[step.weights.clone()], derived);
+            if let Some(kernel) = step.kernel() {
+                kernel.prepare(&weights[step.weights.clone()], derived);
+            }
         });
     }
 
-    /// Forward and backward over the samples at `indices`. The gradient of the mean loss stays in the lanes, for
-    /// [`Executor::update`].
-    pub fn differentiate(&mut self, samples: &Samples, indices: &[u32], weights: &[f32], loss: &Loss) -> Outcome {
+    /// Forward and backward over the samples at `indices`, no more than there is room for. The gradient of the mean loss
+    /// stays in the lanes, for [`Executor::update`]. `noise`: the model's seed, and how many steps came before.
+    pub fn differentiate(
+        &mut self,
+        samples: &Samples,
+        indices: &[u32],
+        weights: &[f32],
+        loss: &Loss,
+        noise: [u64; 2],
+    ) -> Outcome {
         let lane_floats = self.lane_floats();
         let images = indices.len();
-        let (program, layout, derived, group) = (&self.program, &self.layout, &self.derived[..], self.group);
-        let workers = Disjoint::new(&mut self.workers);
-        let kept = Disjoint::new(&mut self.kept);
+        let scale = 1.0 / images as f32;
+        let (program, layout, gradients) = (&self.program, &self.layout, self.program.gradients.len());
+        let pass = Pass { program, weights, derived: &self.derived, level: self.level, training: Some(noise) };
+        let scratch = Scratches { all: Disjoint::new(&mut self.scratch), floats: self.scratch_floats };
         let lanes = Disjoint::new(&mut self.lanes);
         let outcomes = Disjoint::new(&mut self.lane_outcomes);
-        let pass = Pass { program, layout, weights, derived };
+        if let Some(batch) = &mut self.batch {
+            let whole = Whole { pass, scratch: &scratch, lanes: &lanes, lane_floats, outcomes: &outcomes };
+            batch.differentiate(&mut self.pool, &whole, layout.room, (samples, indices), loss);
+            return sum_outcomes(&self.lane_outcomes[..LANES.min(images)]);
+        }
 
+        let workers = Workers { floats: Disjoint::new(&mut self.workers), kept: Disjoint::new(&mut self.kept), layout };
         self.pool.run(LANES.min(images), &|thread, lane| {
             // SAFETY: a thread runs one item at a time, and each thread and each lane has a part of its own.
-            let (worker, gradient, outcome) = unsafe {
-                let floats = workers.part(thread * layout.floats..(thread + 1) * layout.floats);
-                let kept = kept.part(thread * layout.kept_bytes..(thread + 1) * layout.kept_bytes);
-                let gradient = lanes.part(lane * lane_floats..lane * lane_floats + program.params);
-                (Worker { floats, kept }, gradient, &mut outcomes.part(lane..lane + 1)[0])
+            let (store, mut scratch, gradient, outcome) = unsafe {
+                let gradient = lanes.part(lane * lane_floats..lane * lane_floats + gradients);
+                (workers.store(thread), scratch.of(thread), gradient, &mut outcomes.part(lane..lane + 1)[0])
             };
-            let mut worker = worker;
             *outcome = Outcome::default();
-            for (i, group) in indices[lane_of(lane, images)].chunks(group).enumerate() {
-                for (slot, &index) in group.iter().enumerate() {
-                    samples.write(index as usize, worker.slot(layout, 0, slot, program.input));
+            let lane = lane_of(lane, images);
+            for (i, indices) in indices[lane.clone()].chunks(layout.room).enumerate() {
+                let group = Group { places: 0..indices.len(), first: lane.start + i * layout.room };
+                // SAFETY: the store is this thread's alone.
+                unsafe {
+                    write_inputs(&store, program, &group, (samples, indices));
+                    pass.forward(&store, &mut scratch, 0..program.steps.len(), &group, true);
+                    outcome.add(pass.losses(&store, &group, (samples, indices), loss, scale));
+                    pass.backward(&store, &mut scratch, 0..program.steps.len(), &group, gradient, i > 0);
                 }
-                pass.forward(&mut worker, group.len(), true);
-                outcome.add(pass.losses(&mut worker, samples, group, loss, 1.0 / images as f32));
-                pass.backward(&mut worker, group.len(), gradient, i > 0, false);
             }
         });
         sum_outcomes(&self.lane_outcomes[..LANES.min(images)])
     }
 
-    /// Sums the lanes' gradients in their order and lets the optimizer change the weights, which are copied to `previous`
-    /// before; says whether all weights are still finite. `images` as in the call to [`Executor::differentiate`] before;
-    /// `slots` holds the optimizer's state, a slice as long as the weights each.
-    pub fn update(&mut self, images: usize, weights: Weights<'_>, optimizer: &Optimizer, step: u64) -> bool {
-        let (lane_floats, params, level) = (self.lane_floats(), self.program.params, self.level);
+    /// Sums the lanes' gradients in their order and lets the optimizer change the weights that training changes, which
+    /// are copied to `previous` before; then moving statistics follow the batch's. `images` as in the call to
+    /// [`Executor::differentiate`] before; `slots` holds the optimizer's state, a slice as long as the weights each.
+    pub fn update(&mut self, images: usize, weights: Weights<'_>, optimizer: &Optimizer, step: u64) -> Update {
+        let (lane_floats, level, program) = (self.lane_floats(), self.level, &self.program);
         let Weights { current, previous, slots } = weights;
         let finite = AtomicBool::new(true);
         let lanes = Disjoint::new(&mut self.lanes);
-        let (weights, previous) = (Disjoint::new(&mut *current), Disjoint::new(previous));
-        let slots: [Disjoint<'_, f32>; MAX_SLOTS] = split_slots(slots);
-        self.pool.run(params.div_ceil(CHUNK), &|_, chunk| {
-            let range = chunk * CHUNK..params.min((chunk + 1) * CHUNK);
-            // SAFETY: the chunks do not overlap, and each is one item; lanes are distinct buffers.
-            let (gradient, weights, previous, slots) = unsafe {
-                let gradient = lanes.part(range.clone());
-                for lane in 1..LANES.min(images) {
-                    let start = lane * lane_floats;
-                    let addend = lanes.part(start + range.start..start + range.end);
-                    vectorize(level, Add { sum: &mut *gradient, addend });
+        let penalties = Disjoint::new(&mut self.penalties);
+        {
+            let (weights, previous) = (Disjoint::new(&mut *current), Disjoint::new(&mut *previous));
+            let slots: [Disjoint<'_, f32>; MAX_SLOTS] = split_slots(slots);
+            self.pool.run(program.pieces.len(), &|_, number| {
+                let Piece { range, l2 } = program.pieces[number].clone();
+                let first = range.start - program.gradients.start..range.end - program.gradients.start;
+                // SAFETY: the pieces do not overlap, and each is one item; lanes are distinct buffers.
+                let (gradient, weights, previous, slots, penalty) = unsafe {
+                    let gradient = lanes.part(first.clone());
+                    for lane in 1..LANES.min(images) {
+                        let start = lane * lane_floats;
+                        let addend = lanes.part(start + first.start..start + first.end);
+                        vectorize(level, Add { sum: &mut *gradient, addend, times: 1.0 });
+                    }
+                    let slots = slots.each_ref().map(|slot| slot.part(within(slot, &range)));
+                    let penalty = &mut penalties.part(number..number + 1)[0];
+                    (gradient, weights.part(range.clone()), previous.part(range), slots, penalty)
+                };
+                previous.copy_from_slice(weights);
+                if l2 > 0.0 {
+                    *penalty = f64::from(l2) * vectorize(level, SquareSum(weights));
+                    vectorize(level, Add { sum: &mut *gradient, addend: weights, times: 2.0 * l2 });
                 }
-                let slots = slots.each_ref().map(|slot| slot.part(within(slot, &range)));
-                (gradient, weights.part(range.clone()), previous.part(range), slots)
-            };
-            previous.copy_from_slice(weights);
-            optimizer.update(step, weights, gradient, slots, level);
-            if !vectorize(level, AllFinite(weights)) {
-                finite.store(false, Ordering::Relaxed);
-            }
-        });
+                optimizer.update(step, weights, gradient, slots, level);
+                if !vectorize(level, AllFinite(weights)) {
+                    finite.store(false, Ordering::Relaxed);
+                }
+            });
+        }
+        if let Some(batch) = &self.batch {
+            batch.follow(program, current, previous);
+        }
         self.prepare(current);
-        finite.into_inner()
+        Update { finite: finite.into_inner(), penalty: self.penalties.iter().sum() }
     }
 
-    /// The summed gradient of the last [`Executor::differentiate`], before any update: for tests and tools.
+    /// What the weights' squares add to the loss.
+    pub fn penalty(&self, weights: &[f32]) -> f64 {
+        let pieces = self.program.pieces.iter().filter(|piece| piece.l2 > 0.0);
+        pieces.map(|piece| f64::from(piece.l2) * vectorize(self.level, SquareSum(&weights[piece.range.clone()]))).sum()
+    }
+
+    /// The summed gradient of the last [`Executor::differentiate`], without penalties, before any update: for tests and
+    /// tools. Zero in front of the first weight that training changes.
     pub fn gradient(&self, images: usize) -> Vec<f32> {
         let lane_floats = self.lane_floats();
-        let mut sum = self.lanes[..self.program.params].to_vec();
+        let Range { start, end } = self.program.gradients;
+        let mut sum = vec![0.0; self.program.params];
+        sum[start..end].copy_from_slice(&self.lanes[..end - start]);
         for lane in 1..LANES.min(images) {
-            let addend = &self.lanes[lane * lane_floats..][..self.program.params];
-            vectorize(self.level, Add { sum: &mut sum, addend });
+            let addend = &self.lanes[lane * lane_floats..][..end - start];
+            vectorize(self.level, Add { sum: &mut sum[start..end], addend, times: 1.0 });
         }
         sum
     }
 
-    /// Losses over the samples `range`, without gradients.
+    /// Losses over the samples `range`, without gradients and penalties.
     pub fn evaluate(&mut self, samples: &Samples, range: Range<usize>, weights: &[f32], loss: &Loss) -> Outcome {
         let mut total = Outcome::default();
-        for start in range.clone().step_by(LANES * self.group) {
-            let block = start..range.end.min(start + LANES * self.group);
+        for start in range.clone().step_by(LANES * self.layout.room) {
+            let block = start..range.end.min(start + LANES * self.layout.room);
             total.add(self.evaluate_block(samples, block, weights, loss));
         }
         total
     }
 
     fn evaluate_block(&mut self, samples: &Samples, block: Range<usize>, weights: &[f32], loss: &Loss) -> Outcome {
-        let (program, layout, derived, group) = (&self.program, &self.layout, &self.derived[..], self.group);
-        let workers = Disjoint::new(&mut self.workers);
+        let (program, layout) = (&self.program, &self.layout);
+        let workers = Workers { floats: Disjoint::new(&mut self.workers), kept: Disjoint::new(&mut []), layout };
+        let scratch = Scratches { all: Disjoint::new(&mut self.scratch), floats: self.scratch_floats };
         let outcomes = Disjoint::new(&mut self.lane_outcomes);
-        let pass = Pass { program, layout, weights, derived };
-        let items = block.len().div_ceil(group);
+        let pass = Pass { program, weights, derived: &self.derived, level: self.level, training: None };
+        let items = block.len().div_ceil(layout.room);
         self.pool.run(items, &|thread, item| {
             // SAFETY: a thread runs one item at a time, and each thread and each item has a part of its own.
-            let (floats, outcome) = unsafe {
-                let floats = workers.part(thread * layout.floats..(thread + 1) * layout.floats);
-                (floats, &mut outcomes.part(item..item + 1)[0])
+            let (store, mut scratch, outcome) =
+                unsafe { (workers.store(thread), scratch.of(thread), &mut outcomes.part(item..item + 1)[0]) };
+            let first = block.start + item * layout.room;
+            let images = layout.room.min(block.end - first);
+            let group = Group { places: 0..images, first: 0 };
+            // SAFETY: the store is this thread's alone.
+            let logits = unsafe {
+                let inputs = store.tensor(program, 0, &group.places);
+                inputs
+                    .chunks_mut(program.input)
+                    .enumerate()
+                    .for_each(|(slot, input)| samples.write(first + slot, input));
+                pass.forward(&store, &mut scratch, 0..program.steps.len(), &group, false);
+                store.read(program, program.result, &group.places)
             };
-            let mut worker = Worker { floats, kept: &mut [] };
-            let first = block.start + item * group;
-            let images = group.min(block.end - first);
-            for slot in 0..images {
-                samples.write(first + slot, worker.slot(layout, 0, slot, program.input));
-            }
-            pass.forward(&mut worker, images, false);
             *outcome = Outcome { images, ..Outcome::default() };
-            for slot in 0..images {
-                let logits = worker.slot(layout, program.steps.len(), slot, program.output);
+            for (slot, logits) in logits.chunks(program.output).enumerate() {
                 let found = loss.evaluate(program.head, logits, samples.labels()[first + slot], None, 1.0);
                 outcome.loss += found.loss;
                 outcome.correct += usize::from(found.correct);
@@ -262,58 +327,129 @@ impl Executor {
 
     /// The network's outputs for `inputs`, one image after the other.
     pub fn predict(&mut self, inputs: &[f32], outputs: &mut [f32], weights: &[f32]) {
-        let (program, layout, derived, group) = (&self.program, &self.layout, &self.derived[..], self.group);
-        let level = self.level;
+        let (program, layout, level) = (&self.program, &self.layout, self.level);
         let images = inputs.len() / program.input.max(1);
         // A few images are shared out, too: no result depends on which images go together.
-        let group = group.min(images.div_ceil(2 * self.pool.threads())).max(1);
-        let workers = Disjoint::new(&mut self.workers);
+        let room = layout.room.min(images.div_ceil(2 * self.pool.threads())).max(1);
+        let workers = Workers { floats: Disjoint::new(&mut self.workers), kept: Disjoint::new(&mut []), layout };
+        let scratch = Scratches { all: Disjoint::new(&mut self.scratch), floats: self.scratch_floats };
         let outputs = Disjoint::new(outputs);
-        let pass = Pass { program, layout, weights, derived };
-        self.pool.run(images.div_ceil(group), &|thread, item| {
-            let (first, last) = (item * group, images.min((item + 1) * group));
+        let pass = Pass { program, weights, derived: &self.derived, level, training: None };
+        self.pool.run(images.div_ceil(room), &|thread, item| {
+            let (first, last) = (item * room, images.min((item + 1) * room));
             // SAFETY: a thread runs one item at a time, and each thread and each item has a part of its own.
-            let (floats, output) = unsafe {
-                let floats = workers.part(thread * layout.floats..(thread + 1) * layout.floats);
-                (floats, outputs.part(first * program.output..last * program.output))
+            let (store, mut scratch, output) = unsafe {
+                let output = outputs.part(first * program.output..last * program.output);
+                (workers.store(thread), scratch.of(thread), output)
             };
-            let mut worker = Worker { floats, kept: &mut [] };
-            let input = &inputs[first * program.input..last * program.input];
-            worker.boundary(layout, 0)[..input.len()].copy_from_slice(input);
-            pass.forward(&mut worker, last - first, false);
-            output.copy_from_slice(&worker.boundary(layout, program.steps.len())[..output.len()]);
+            let group = Group { places: 0..last - first, first };
+            // SAFETY: the store is this thread's alone.
+            unsafe {
+                let input = &inputs[first * program.input..last * program.input];
+                store.tensor(program, 0, &group.places).copy_from_slice(input);
+                pass.forward(&store, &mut scratch, 0..program.steps.len(), &group, false);
+                output.copy_from_slice(store.read(program, program.result, &group.places));
+            }
             activate::activate(level, program.head, output, program.row);
         });
     }
 
-    /// Outputs, and what a gradient with respect to them means for weights and input: the vector-Jacobian product.
+    /// Outputs, and what a gradient with respect to them means for weights and input: the vector-Jacobian product, with
+    /// moving statistics and without dropout.
     ///
     /// `d_outputs` is as long as the outputs. Works image by image on the calling thread, which is enough for
     /// visualisation and tests. Needs [`Settings::input_gradient`].
     pub fn pull_back(&mut self, inputs: &[f32], d_outputs: &[f32], weights: &[f32]) -> PullBack {
         let (program, layout, level) = (&self.program, &self.layout, self.level);
-        let pass = Pass { program, layout, weights, derived: &self.derived };
-        let last = program.steps.len();
+        let workers = Workers { floats: Disjoint::new(&mut self.workers), kept: Disjoint::new(&mut self.kept), layout };
+        let scratch = Scratches { all: Disjoint::new(&mut self.scratch), floats: self.scratch_floats };
+        let pass = Pass { program, weights, derived: &self.derived, level, training: None };
+        // SAFETY: nothing else runs.
+        let (store, mut scratch) = unsafe { (workers.store(0), scratch.of(0)) };
+        let (group, steps) = (Group { places: 0..1, first: 0 }, 0..program.steps.len());
         let mut result = PullBack {
             outputs: Vec::with_capacity(d_outputs.len()),
             d_weights: vec![0.0; program.params],
             d_input: Vec::with_capacity(inputs.len()),
         };
         for (input, d_output) in inputs.chunks(program.input).zip(d_outputs.chunks(program.output)) {
-            let floats = &mut self.workers[..layout.floats];
-            let mut worker = Worker { floats, kept: &mut self.kept[..layout.kept_bytes] };
-            worker.slot(layout, 0, 0, program.input).copy_from_slice(input);
-            pass.forward(&mut worker, 1, true);
-            let mut output = worker.slot(layout, last, 0, program.output).to_vec();
-            activate::activate(level, program.head, &mut output, program.row);
-            let gradient = &mut worker.floats[layout.gradients[last % 2].clone()][..program.output];
-            gradient.copy_from_slice(d_output);
-            activate::activate_backward(level, program.head, &output, gradient, program.row);
-            pass.backward(&mut worker, 1, &mut result.d_weights, true, true);
-            result.outputs.extend_from_slice(&output);
-            result.d_input.extend_from_slice(&worker.floats[layout.gradients[0].clone()][..program.input]);
+            let d_weights = &mut result.d_weights[program.gradients.clone()];
+            // SAFETY: nothing else runs, and no slice outlives the next use of the store.
+            unsafe {
+                store.tensor(program, 0, &group.places).copy_from_slice(input);
+                pass.forward(&store, &mut scratch, steps.clone(), &group, true);
+                let mut output = store.read(program, program.result, &group.places).to_vec();
+                activate::activate(level, program.head, &mut output, program.row);
+                let gradient = store.gradient(program, program.result, &group.places);
+                gradient.copy_from_slice(d_output);
+                activate::activate_backward(level, program.head, &output, gradient, program.row);
+                pass.backward(&store, &mut scratch, steps.clone(), &group, d_weights, true);
+                result.outputs.extend_from_slice(&output);
+                result.d_input.extend_from_slice(store.gradient(program, 0, &group.places));
+            }
         }
         result
+    }
+}
+
+/// The workers' memory for a group of images each.
+struct Workers<'a> {
+    floats: Disjoint<'a, f32>,
+    /// Empty where no way back follows.
+    kept: Disjoint<'a, u8>,
+    layout: &'a Layout,
+}
+
+impl Workers<'_> {
+    /// The memory of one thread.
+    ///
+    /// # Safety
+    /// Nobody else uses that of this thread at the same time.
+    unsafe fn store(&self, thread: usize) -> Store<'_> {
+        let Layout { floats, kept_bytes, .. } = *self.layout;
+        // SAFETY: threads' parts do not overlap; the rest is the caller's promise.
+        let (floats, kept) = unsafe {
+            let kept = if self.kept.is_empty() { 0..0 } else { thread * kept_bytes..(thread + 1) * kept_bytes };
+            (self.floats.part(thread * floats..(thread + 1) * floats), self.kept.part(kept))
+        };
+        Store { layout: self.layout, floats: Disjoint::new(floats), kept: Disjoint::new(kept) }
+    }
+}
+
+/// The threads' room for what ends with the call of a kernel.
+pub(super) struct Scratches<'a> {
+    all: Disjoint<'a, f32>,
+    floats: [usize; 2],
+}
+
+impl Scratches<'_> {
+    /// That of one thread.
+    ///
+    /// # Safety
+    /// Nobody else uses that of this thread at the same time.
+    pub unsafe fn of(&self, thread: usize) -> Scratch<'_> {
+        let [kernel, added] = self.floats;
+        let start = thread * (kernel + added);
+        // SAFETY: threads' parts do not overlap; the rest is the caller's promise.
+        let (kernel, added) = unsafe { self.all.part(start..start + kernel + added).split_at_mut(kernel) };
+        Scratch { kernel, added }
+    }
+}
+
+/// Writes samples into the places of a group.
+///
+/// # Safety
+/// The group's images in the store are the caller's alone.
+pub(super) unsafe fn write_inputs(
+    store: &Store<'_>,
+    program: &Program,
+    group: &Group,
+    (samples, indices): (&Samples, &[u32]),
+) {
+    // SAFETY: the caller's promise.
+    let inputs = unsafe { store.tensor(program, 0, &group.places) };
+    for (&index, input) in indices.iter().zip(inputs.chunks_mut(program.input)) {
+        samples.write(index as usize, input);
     }
 }
 
@@ -334,7 +470,7 @@ fn most_threads() -> usize {
 }
 
 /// The images of a lane: `images` cut into as equal runs as can be.
-fn lane_of(lane: usize, images: usize) -> Range<usize> {
+pub(super) fn lane_of(lane: usize, images: usize) -> Range<usize> {
     let lanes = LANES.min(images);
     lane * images / lanes..(lane + 1) * images / lanes
 }
@@ -343,24 +479,6 @@ fn sum_outcomes(outcomes: &[Outcome]) -> Outcome {
     let mut total = Outcome::default();
     outcomes.iter().for_each(|&outcome| total.add(outcome));
     total
-}
-
-/// `sum += addend`
-struct Add<'a> {
-    sum: &'a mut [f32],
-    addend: &'a [f32],
-}
-
-impl Vectorized for Add<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        // The compiler vectorises this loop for the level that it is inlined into.
-        for (sum, addend) in self.sum.iter_mut().zip(self.addend) {
-            *sum += addend;
-        }
-    }
 }
 
 /// The optimizer's state as three shared slices, empty beyond those that it has.
@@ -372,19 +490,4 @@ fn split_slots(slots: &mut [Vec<f32>]) -> [Disjoint<'_, f32>; MAX_SLOTS] {
 /// `range`, or nothing of a slot that the optimizer does not use.
 fn within(slot: &Disjoint<'_, f32>, range: &Range<usize>) -> Range<usize> {
     if slot.is_empty() { 0..0 } else { range.clone() }
-}
-
-/// Whether no number is infinite or NaN.
-struct AllFinite<'a>(&'a [f32]);
-
-impl Vectorized for AllFinite<'_> {
-    type Output = bool;
-
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> bool {
-        // Without their sign, the bits of floats are in the order of their sizes; infinity comes next to the largest. A
-        // maximum of integers is a loop that the compiler vectorises.
-        let largest = self.0.iter().fold(0, |largest, x| (x.to_bits() & !(1 << 31)).max(largest));
-        largest < f32::INFINITY.to_bits()
-    }
 }

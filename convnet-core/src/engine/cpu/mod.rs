@@ -3,12 +3,16 @@
 //! three levels of [`simd`].
 
 pub mod aligned;
+mod batch;
 mod disjoint;
 pub mod executor;
 pub mod kernel;
 pub mod kernels;
+mod layout;
+mod lower;
 mod pass;
 pub mod pool;
 mod program;
 pub mod select;
 pub mod simd;
+mod sums;

@@ -1,172 +1,308 @@
-//! A group of images on its way through a [`Program`] and back, in the buffers of one worker.
+//! Some images on their way through the steps of a [`Program`] and back.
+//!
+//! A [`Store`] is the memory of a group of images, laid out by a [`Layout`]: either one worker's own, through which its
+//! images go group by group, or one for a whole batch, of which each worker takes the images that are its own.
 
-use super::aligned::LINE;
+use super::disjoint::Disjoint;
 use super::executor::Outcome;
-use super::kernel::{Backward, Forward};
-use super::program::{Program, Step};
+use super::kernel::{Backward, Forward, Kernel, Noise};
+use super::kernels::merge;
+use super::layout::Layout;
+use super::program::{Action, Input, Program, Step};
+use super::simd::Level;
 use crate::data::Samples;
+use crate::plan::MAX_BRANCHES;
 use crate::train::Loss;
 use std::ops::Range;
 
-/// Where a worker's buffers lie within its share.
-pub(super) struct WorkerLayout {
-    /// Input and outputs of the steps, each for a group of images.
-    pub boundaries: Vec<Range<usize>>,
-    /// The gradients with respect to the same; only two at a time are alive, so even and odd ones share.
-    pub gradients: [Range<usize>; 2],
-    pub scratch: Range<usize>,
-    /// All of it, in whole cache lines.
-    pub floats: usize,
-    /// What the steps keep, in bytes.
-    kept: Vec<Range<usize>>,
-    pub kept_bytes: usize,
+/// Memory for the tensors of some images.
+pub(super) struct Store<'a> {
+    pub layout: &'a Layout,
+    pub floats: Disjoint<'a, f32>,
+    /// Empty where no way back follows.
+    pub kept: Disjoint<'a, u8>,
 }
 
-impl WorkerLayout {
-    pub fn new(program: &Program, group: usize) -> WorkerLayout {
-        let mut floats = 0;
-        let mut take = |len: usize| {
-            let start = floats;
-            floats += len.next_multiple_of(LINE);
-            start..start + len
-        };
-        let sizes = || std::iter::once(program.input).chain(program.steps.iter().map(|step| step.output));
-        let boundaries = sizes().map(|len| take(group * len)).collect();
-        let largest = |parity: usize| sizes().skip(parity).step_by(2).max().unwrap_or(0);
-        let gradients = [take(group * largest(0)), take(group * largest(1))];
-        let scratch = take(program.scratch(group));
-        let mut kept_bytes = 0;
-        let kept = program
-            .steps
-            .iter()
-            .map(|step| {
-                let start = kept_bytes;
-                let len = group * step.kernel.kept();
-                kept_bytes += len.next_multiple_of(64);
-                start..start + len
-            })
-            .collect();
-        WorkerLayout { boundaries, gradients, scratch, floats, kept, kept_bytes }
-    }
-
-    /// What step number `i` keeps of a group of `images`.
-    fn kept<'a>(&self, kept: &'a mut [u8], step: &Step, i: usize, images: usize) -> &'a mut [u8] {
-        &mut kept[self.kept[i].clone()][..images * step.kernel.kept()]
-    }
-}
-
-/// One worker's buffers.
-pub(super) struct Worker<'a> {
-    pub floats: &'a mut [f32],
-    pub kept: &'a mut [u8],
-}
-
-impl Worker<'_> {
-    /// A group's values at a boundary: 0 is the network's input, `i + 1` the output of step `i`.
-    pub fn boundary(&mut self, layout: &WorkerLayout, number: usize) -> &mut [f32] {
-        &mut self.floats[layout.boundaries[number].clone()]
-    }
-
-    /// One image's values at a boundary of `len` values an image.
-    pub fn slot(&mut self, layout: &WorkerLayout, number: usize, slot: usize, len: usize) -> &mut [f32] {
-        &mut self.boundary(layout, number)[slot * len..(slot + 1) * len]
-    }
+/// A worker's room for what ends with the call of a kernel.
+pub(super) struct Scratch<'a> {
+    pub kernel: &'a mut [f32],
+    /// A gradient on its way to be added to another.
+    pub added: &'a mut [f32],
 }
 
 /// What the passes of one batch share.
+#[derive(Clone, Copy)]
 pub(super) struct Pass<'a> {
     pub program: &'a Program,
-    pub layout: &'a WorkerLayout,
     pub weights: &'a [f32],
     pub derived: &'a [f32],
+    pub level: Level,
+    /// In a training step: the model's seed, and how many steps came before.
+    pub training: Option<[u64; 2]>,
+}
+
+/// Images that one worker has to itself: in a store, and in the batch.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    /// Their places in the store.
+    pub places: Range<usize>,
+    /// Place in the batch of the first.
+    pub first: usize,
+}
+
+#[allow(clippy::mut_from_ref)] // as for `Disjoint::part`
+impl Store<'_> {
+    /// A tensor's values.
+    ///
+    /// # Safety
+    /// Nobody else uses this tensor of these images while the slice is in use.
+    pub unsafe fn tensor(&self, program: &Program, tensor: usize, places: &Range<usize>) -> &mut [f32] {
+        let range = self.layout.tensor(tensor, program.tensors[tensor], places);
+        // SAFETY: the layout gives each tensor a place of its own; the rest is the caller's promise.
+        unsafe { self.floats.part(range) }
+    }
+
+    /// A tensor's values, to be read.
+    ///
+    /// # Safety
+    /// Nobody writes this tensor of these images while the slice is in use.
+    pub unsafe fn read(&self, program: &Program, tensor: usize, places: &Range<usize>) -> &[f32] {
+        let range = self.layout.tensor(tensor, program.tensors[tensor], places);
+        // SAFETY: as above.
+        unsafe { self.floats.shared(range) }
+    }
+
+    /// The gradient with respect to a tensor.
+    ///
+    /// # Safety
+    /// Nobody else uses this gradient, nor one that shares its place, of these images while the slice is in use.
+    pub unsafe fn gradient(&self, program: &Program, tensor: usize, places: &Range<usize>) -> &mut [f32] {
+        let range = self.layout.gradient(tensor, program.tensors[tensor], places);
+        // SAFETY: gradients lie behind all tensors; the rest is the caller's promise.
+        unsafe { self.floats.part(range) }
+    }
+
+    /// What step `number` keeps.
+    ///
+    /// # Safety
+    /// Nobody else uses what this step keeps of these images while the slice is in use.
+    unsafe fn kept(&self, number: usize, kernel: &dyn Kernel, places: &Range<usize>) -> &mut [u8] {
+        // SAFETY: the layout gives each step a place of its own; the rest is the caller's promise.
+        unsafe { self.kept.part(self.layout.kept(number, kernel.kept(), places)) }
+    }
 }
 
 impl Pass<'_> {
-    pub fn forward(&self, worker: &mut Worker<'_>, images: usize, training: bool) {
-        for (i, step) in self.program.steps.iter().enumerate() {
-            let layout = self.layout;
-            let ranges = [layout.boundaries[i].clone(), layout.boundaries[i + 1].clone(), layout.scratch.clone()];
-            let [input, output, scratch] = disjoint(worker.floats, ranges);
-            let kept = if training { layout.kept(worker.kept, step, i, images) } else { &mut [] };
-            step.kernel.forward(Forward {
-                images,
-                training,
-                noise: None,
-                weights: &self.weights[step.weights.clone()],
-                derived: &self.derived[step.derived.clone()],
-                input: &input[..images * step.input],
-                output: &mut output[..images * step.output],
-                kept,
-                scratch,
-            });
+    /// The outputs of `steps`, with moving statistics where there are any. `back`: a way back follows.
+    ///
+    /// # Safety
+    /// The group's images in the store are the caller's alone.
+    pub unsafe fn forward(
+        &self,
+        store: &Store<'_>,
+        scratch: &mut Scratch<'_>,
+        steps: Range<usize>,
+        group: &Group,
+        back: bool,
+    ) {
+        let (program, places) = (self.program, &group.places);
+        for number in steps {
+            let step = &program.steps[number];
+            // SAFETY: the images are the caller's alone, and a step's output is not among its inputs.
+            let output = unsafe { store.tensor(program, step.output, places) };
+            let input = |input: &Input| {
+                // SAFETY: as above; inputs are only read.
+                unsafe { store.read(program, input.tensor, places) }
+            };
+            match &step.action {
+                Action::Kernel(kernel) | Action::Normalize(kernel, _) => {
+                    let none: &mut [u8] = &mut [];
+                    // SAFETY: as above.
+                    let kept = if back { unsafe { store.kept(number, &**kernel, places) } } else { none };
+                    kernel.forward(Forward {
+                        images: places.len(),
+                        training: back,
+                        noise: self.noise(step, group),
+                        weights: &self.weights[step.weights.clone()],
+                        derived: &self.derived[step.derived.clone()],
+                        input: input(&step.inputs[0]),
+                        output,
+                        kept,
+                        scratch: scratch.kernel,
+                    });
+                }
+                Action::Add => {
+                    let mut inputs: [&[f32]; MAX_BRANCHES] = [&[]; MAX_BRANCHES];
+                    step.inputs.iter().zip(&mut inputs).for_each(|(one, place)| *place = input(one));
+                    merge::add(self.level, &inputs[..step.inputs.len()], output);
+                }
+                Action::Concatenate(channels) => {
+                    let mut parts: [(&[f32], usize); MAX_BRANCHES] = [(&[], 0); MAX_BRANCHES];
+                    let inputs = step.inputs.iter().map(input).zip(channels.iter().copied());
+                    parts.iter_mut().zip(inputs).for_each(|(place, part)| *place = part);
+                    merge::concatenate(&parts[..step.inputs.len()], output);
+                }
+            }
         }
     }
 
-    /// Losses of a group, and their gradient, times `scale`, with respect to the logits.
-    pub fn losses(
+    fn noise(&self, step: &Step, group: &Group) -> Option<Noise> {
+        self.training.map(|[seed, before]| Noise { seed, step: before, layer: step.layer, image: group.first })
+    }
+
+    /// Losses of a group whose samples are at `indices`, and their gradients, times `scale`, with respect to the logits.
+    ///
+    /// # Safety
+    /// The group's images in the store are the caller's alone.
+    pub unsafe fn losses(
         &self,
-        worker: &mut Worker<'_>,
-        samples: &Samples,
-        group: &[u32],
+        store: &Store<'_>,
+        group: &Group,
+        (samples, indices): (&Samples, &[u32]),
         loss: &Loss,
         scale: f32,
     ) -> Outcome {
-        let (layout, last, len) = (self.layout, self.program.steps.len(), self.program.output);
-        let ranges = [layout.boundaries[last].clone(), layout.gradients[last % 2].clone()];
-        let [logits, gradient] = disjoint(worker.floats, ranges);
-        let mut outcome = Outcome { images: group.len(), ..Outcome::default() };
-        let rows = logits.chunks(len).zip(gradient.chunks_mut(len));
-        for (&index, (logits, gradient)) in group.iter().zip(rows) {
+        let (program, places) = (self.program, &group.places);
+        // SAFETY: the images are the caller's alone; tensors and gradients have different places.
+        let (logits, gradient) =
+            unsafe { (store.read(program, program.result, places), store.gradient(program, program.result, places)) };
+        let mut outcome = Outcome { images: indices.len(), ..Outcome::default() };
+        let rows = logits.chunks(program.output).zip(gradient.chunks_mut(program.output));
+        for (&index, (logits, gradient)) in indices.iter().zip(rows) {
             let label = samples.labels()[index as usize];
-            let found = loss.evaluate(self.program.head, logits, label, Some(gradient), scale);
+            let found = loss.evaluate(program.head, logits, label, Some(gradient), scale);
             outcome.loss += found.loss;
             outcome.correct += usize::from(found.correct);
         }
         outcome
     }
 
-    /// Gradients with respect to the weights and, if `to_input`, to boundary 0, of which that of the last boundary is
-    /// given.
-    pub fn backward(
+    /// The way back through `steps`, from the gradient with respect to the last one's output: gradients with respect to
+    /// inputs, as far as they are asked for, and to the weights, into `d_weights` (those of [`Program::gradients`]).
+    ///
+    /// # Safety
+    /// The group's images in the store are the caller's alone.
+    pub unsafe fn backward(
         &self,
-        worker: &mut Worker<'_>,
-        images: usize,
-        gradient: &mut [f32],
+        store: &Store<'_>,
+        scratch: &mut Scratch<'_>,
+        steps: Range<usize>,
+        group: &Group,
+        d_weights: &mut [f32],
         accumulate: bool,
-        to_input: bool,
     ) {
-        for (i, step) in self.program.steps.iter().enumerate().rev() {
-            let layout = self.layout;
-            let ranges = [
-                layout.boundaries[i].clone(),
-                layout.boundaries[i + 1].clone(),
-                layout.gradients[i % 2].clone(),
-                layout.gradients[(i + 1) % 2].clone(),
-                layout.scratch.clone(),
-            ];
-            let [input, output, d_input, d_output, scratch] = disjoint(worker.floats, ranges);
-            step.kernel.backward(Backward {
-                images,
-                noise: None,
-                weights: &self.weights[step.weights.clone()],
-                derived: &self.derived[step.derived.clone()],
-                input: &input[..images * step.input],
-                output: &output[..images * step.output],
-                kept: layout.kept(worker.kept, step, i, images),
-                d_output: &mut d_output[..images * step.output],
-                d_input: (i > 0 || to_input).then_some(&mut d_input[..images * step.input]),
-                d_weights: &mut gradient[step.weights.clone()],
-                accumulate,
-                scratch,
-            });
+        let (program, places) = (self.program, &group.places);
+        for number in steps.rev() {
+            let step = &program.steps[number];
+            if !step.backward {
+                continue;
+            }
+            // SAFETY: the images are the caller's alone; the gradients of a step's inputs and of its output live at the
+            // same time, so their places differ.
+            let d_output = unsafe { store.gradient(program, step.output, places) };
+            match &step.action {
+                Action::Kernel(kernel) | Action::Normalize(kernel, _) => {
+                    // SAFETY: as above; tensors are only read on the way back.
+                    let (input, output, kept) = unsafe {
+                        let input = store.read(program, step.inputs[0].tensor, places);
+                        let output = store.read(program, step.output, places);
+                        (input, output, &*store.kept(number, &**kernel, places))
+                    };
+                    let Scratch { kernel: scratch, added } = scratch;
+                    // SAFETY: as above.
+                    let mut target = unsafe { Target::new(self, store, &step.inputs[0], places, added) };
+                    kernel.backward(Backward {
+                        images: places.len(),
+                        noise: self.noise(step, group),
+                        weights: &self.weights[step.weights.clone()],
+                        derived: &self.derived[step.derived.clone()],
+                        input,
+                        output,
+                        kept,
+                        d_output,
+                        d_input: target.as_mut().map(Target::write),
+                        d_weights: self.own_gradient(step, d_weights),
+                        accumulate,
+                        scratch,
+                    });
+                    target.into_iter().for_each(|target| target.add(self.level));
+                }
+                Action::Add => {
+                    for input in step.inputs.iter().filter(|input| input.gradient) {
+                        // SAFETY: as above.
+                        let d_input = unsafe { store.gradient(program, input.tensor, places) };
+                        if input.first {
+                            d_input.copy_from_slice(d_output);
+                        } else {
+                            merge::accumulate(self.level, d_input, d_output);
+                        }
+                    }
+                }
+                Action::Concatenate(channels) => {
+                    let (total, mut at) = (channels.iter().sum(), 0);
+                    for (input, &channels) in step.inputs.iter().zip(channels) {
+                        if input.gradient {
+                            // SAFETY: as above.
+                            let d_input = unsafe { store.gradient(program, input.tensor, places) };
+                            merge::split(d_output, at, channels, total, d_input, !input.first);
+                        }
+                        at += channels;
+                    }
+                }
+            }
+        }
+    }
+
+    /// A step's part of the gradients with respect to the weights.
+    pub fn own_gradient<'b>(&self, step: &Step, d_weights: &'b mut [f32]) -> &'b mut [f32] {
+        let start = self.program.gradients.start;
+        if step.weights.is_empty() {
+            &mut []
+        } else {
+            &mut d_weights[step.weights.start - start..step.weights.end - start]
         }
     }
 }
 
-/// Several parts of one slice at once; they must not overlap, which the layout sees to and this checks.
-fn disjoint<const N: usize>(floats: &mut [f32], ranges: [Range<usize>; N]) -> [&mut [f32]; N] {
-    match floats.get_disjoint_mut(ranges) {
-        Ok(parts) => parts,
-        Err(error) => unreachable!("the layout's ranges are disjoint and inside: {error}"),
+/// Where the gradient with respect to an input goes: to its place, or first beside it and then added to it.
+pub(super) struct Target<'a> {
+    gradient: &'a mut [f32],
+    beside: Option<&'a mut [f32]>,
+}
+
+impl<'a> Target<'a> {
+    /// `None` where nobody asks for the gradient.
+    ///
+    /// # Safety
+    /// As for [`Store::gradient`].
+    pub unsafe fn new(
+        pass: &Pass<'_>,
+        store: &'a Store<'_>,
+        input: &Input,
+        places: &Range<usize>,
+        added: &'a mut [f32],
+    ) -> Option<Self> {
+        if !input.gradient {
+            return None;
+        }
+        // SAFETY: the caller's promise.
+        let gradient = unsafe { store.gradient(pass.program, input.tensor, places) };
+        let len = gradient.len();
+        Some(Target { gradient, beside: (!input.first).then(|| &mut added[..len]) })
+    }
+
+    /// Where to write it.
+    pub fn write(&mut self) -> &mut [f32] {
+        match &mut self.beside {
+            Some(beside) => beside,
+            None => self.gradient,
+        }
+    }
+
+    /// Adds what was written beside.
+    pub fn add(self, level: Level) {
+        if let Some(beside) = self.beside {
+            merge::accumulate(level, self.gradient, beside);
+        }
     }
 }

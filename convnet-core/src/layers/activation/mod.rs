@@ -4,6 +4,7 @@ pub mod reference;
 
 use super::{Layer, LayerSpec, Op};
 use crate::shape::size::Phantom;
+use crate::shape::walk::Walk;
 
 /// The function applied to a layer's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,11 +41,19 @@ impl<A: ActivationKind> Layer for Alone<A> {
     const SPEC: LayerSpec = LayerSpec::of(Op::Activation(A::ACTIVATION));
 }
 
+impl<In, A> Walk<In> for Alone<A> {
+    type Out = In;
+}
+
 /// The type of `Softmax()`.
 pub struct SoftmaxLayer;
 
 impl Layer for SoftmaxLayer {
     const SPEC: LayerSpec = LayerSpec::of(Op::Softmax);
+}
+
+impl<In> Walk<In> for SoftmaxLayer {
+    type Out = In;
 }
 
 /// The activation types.

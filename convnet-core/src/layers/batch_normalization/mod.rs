@@ -5,7 +5,10 @@
 //! `moving ← moving · momentum + batch · (1 − momentum)`. Everywhere else, and in a frozen layer, the moving ones are
 //! used. The variance is that of the batch itself (divided by its size, not by one less), as in Keras.
 
+pub mod reference;
+
 use super::{Layer, LayerSpec, Op};
+use crate::shape::walk::Walk;
 
 /// The settings of a batch normalisation.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,4 +35,10 @@ impl<const MOMENTUM: u64, const EPSILON: u64, const CENTER: bool, const SCALE: b
         center: CENTER,
         scale: SCALE,
     }));
+}
+
+impl<In, const MOMENTUM: u64, const EPSILON: u64, const CENTER: bool, const SCALE: bool> Walk<In>
+    for BatchNormalization<MOMENTUM, EPSILON, CENTER, SCALE>
+{
+    type Out = In;
 }

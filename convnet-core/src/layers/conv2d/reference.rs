@@ -16,6 +16,7 @@ pub struct Gradients {
 fn each_product(spec: &Spec, input: Shape, output: Shape, mut each: impl FnMut(usize, usize, usize)) {
     let (vertical, horizontal) = (spec.vertical, spec.horizontal);
     let (top, left) = (vertical.pad_before(input.height()), horizontal.pad_before(input.width()));
+    let depth = input.channels() / spec.groups;
     for i in 0..output.height() {
         for j in 0..output.width() {
             for u in 0..vertical.window {
@@ -25,10 +26,11 @@ fn each_product(spec: &Spec, input: Shape, output: Shape, mut each: impl FnMut(u
                     if y < 0 || y >= input.height() as isize || x < 0 || x >= input.width() as isize {
                         continue;
                     }
-                    for c in 0..input.channels() {
-                        for f in 0..spec.filters {
-                            let from = (y as usize * input.width() + x as usize) * input.channels() + c;
-                            let tap = ((u * horizontal.window + v) * input.channels() + c) * spec.filters + f;
+                    for f in 0..spec.filters {
+                        let first = f / (spec.filters / spec.groups) * depth;
+                        for c in 0..depth {
+                            let from = (y as usize * input.width() + x as usize) * input.channels() + first + c;
+                            let tap = ((u * horizontal.window + v) * depth + c) * spec.filters + f;
                             each((i * output.width() + j) * spec.filters + f, from, tap);
                         }
                     }
@@ -40,10 +42,10 @@ fn each_product(spec: &Spec, input: Shape, output: Shape, mut each: impl FnMut(u
 
 /// Elements of the kernel.
 fn kernel_len(spec: &Spec, input: Shape) -> usize {
-    spec.vertical.window * spec.horizontal.window * input.channels() * spec.filters
+    spec.vertical.window * spec.horizontal.window * (input.channels() / spec.groups) * spec.filters
 }
 
-/// The outputs of some images; `weights` are the kernel, `(kh, kw, in, out)`, then the bias if there is one.
+/// The outputs of some images; `weights` are the kernel, `(kh, kw, in/groups, out)`, then the bias if there is one.
 pub fn forward(spec: &Spec, input: Shape, output: Shape, weights: &[f64], x: &[f64]) -> Vec<f64> {
     let (kernel, bias) = weights.split_at(kernel_len(spec, input));
     let images = x.chunks(input.len()).flat_map(|x| {
@@ -99,6 +101,40 @@ mod tests {
             assert_gradient(&x, &gradients.d_input, &d, |x| forward(&spec, input, output, &weights, x));
             assert_gradient(&weights, &gradients.d_weights, &d, |w| forward(&spec, input, output, w, &x));
         }
+    }
+
+    #[test]
+    fn gradients_in_groups_are_finite_differences() {
+        let axis = Axis { window: 2, stride: 1, dilation: 1, padding: Padding::Valid };
+        let (vertical, horizontal) = (Axis { stride: 2, ..axis }, axis);
+        for (groups, channels, filters) in [(2, 4, 6), (3, 3, 6), (4, 4, 4)] {
+            let spec = Spec { filters, vertical, horizontal, groups, activation: Activation::Tanh, use_bias: true };
+            let (input, output) = (Shape::map(4, 3, channels), Shape::map(2, 2, filters));
+            let (x, weights) = (values(1, 2 * input.len()), values(2, 4 * channels / groups * filters + filters));
+            let d = values(3, 2 * output.len());
+            let y = forward(&spec, input, output, &weights, &x);
+            let gradients = backward(&spec, [input, output], &weights, [&x, &y, &d]);
+            assert_gradient(&x, &gradients.d_input, &d, |x| forward(&spec, input, output, &weights, x));
+            assert_gradient(&weights, &gradients.d_weights, &d, |w| forward(&spec, input, output, w, &x));
+        }
+    }
+
+    /// Four channels in two groups, two filters each: filters 0 and 1 see channels 0 and 1, filters 2 and 3 the others.
+    #[test]
+    fn a_group_of_filters_sees_its_group_of_channels() {
+        let axis = Axis { window: 1, stride: 1, dilation: 1, padding: Padding::Valid };
+        let spec = Spec {
+            filters: 4,
+            vertical: axis,
+            horizontal: axis,
+            groups: 2,
+            activation: Activation::Linear,
+            use_bias: false,
+        };
+        let shape = Shape::map(1, 1, 4);
+        let kernel = [1.0, 2.0, 3.0, 4.0, 10.0, 20.0, 30.0, 40.0];
+        let y = forward(&spec, shape, shape, &kernel, &[1.0, 2.0, 5.0, 7.0]);
+        assert_eq!(y, [1.0 + 20.0, 2.0 + 40.0, 15.0 + 210.0, 20.0 + 280.0]);
     }
 
     /// Keras: `Conv2D(1, 2, padding="same")` of ones pads at the bottom and on the right.

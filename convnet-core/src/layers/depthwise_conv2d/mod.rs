@@ -4,10 +4,15 @@
 //! `m = depth_multiplier`: each channel is convolved by itself, with `m` windows of its own. The kernel is
 //! `(kernel height, kernel width, channels, depth_multiplier)`, as in Keras.
 
+pub mod reference;
+
 use super::activation::{Activation, ActivationKind};
-use super::{Layer, LayerSpec, Op, WindowKind};
+use super::{Layer, LayerSpec, Op, Slides, WindowKind};
 use crate::shape::Axis;
-use crate::shape::size::{Phantom, Size};
+use crate::shape::size::{Phantom, Size, TypeSize};
+use crate::shape::walk::Walk;
+use std::ops::Mul;
+use typenum::Prod;
 
 /// The settings of a depthwise convolution.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,4 +40,12 @@ impl<M: Size, Win: WindowKind, A: ActivationKind, const USE_BIAS: bool> Layer fo
         activation: A::ACTIVATION,
         use_bias: USE_BIAS,
     }));
+}
+
+impl<H, W, C, M, Win: Slides<H, W>, A, const USE_BIAS: bool> Walk<(H, W, C)> for DepthwiseConv2D<M, Win, A, USE_BIAS>
+where
+    M: TypeSize,
+    C: Mul<M::Digits>,
+{
+    type Out = (Win::Height, Win::Width, Prod<C, M::Digits>);
 }

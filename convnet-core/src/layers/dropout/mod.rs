@@ -1,7 +1,10 @@
 //! `Dropout(rate)`: in training each value is zero with probability `rate` and else divided by `1 − rate`; outside of
 //! training nothing happens (Srivastava et al. 2014).
 
+pub mod reference;
+
 use super::{Layer, LayerSpec, Op};
+use crate::shape::walk::Walk;
 
 /// The setting of a dropout.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,4 +18,8 @@ pub struct Dropout<const RATE: u64>;
 
 impl<const RATE: u64> Layer for Dropout<RATE> {
     const SPEC: LayerSpec = LayerSpec::of(Op::Dropout(Spec { rate: f64::from_bits(RATE) }));
+}
+
+impl<In, const RATE: u64> Walk<In> for Dropout<RATE> {
+    type Out = In;
 }

@@ -1,7 +1,13 @@
 //! `ReLU(max_value, negative_slope, threshold)`, a rectifier as a layer of its own:
-//! `max_value` from `max_value` on, `x` from `threshold` on, below it `negative_slope · (x − threshold)`.
+//! above `threshold` the lesser of `x` and `max_value`, else `negative_slope · (x − threshold)`.
+//!
+//! That is what Keras computes. Its documentation says otherwise of two cases: `x` at a threshold that is not 0, and a
+//! threshold above `max_value`.
+
+pub mod reference;
 
 use super::{Layer, LayerSpec, Op};
+use crate::shape::walk::Walk;
 
 /// The settings of a rectifier.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,4 +31,10 @@ impl<const MAX_VALUE: u64, const NEGATIVE_SLOPE: u64, const THRESHOLD: u64> Laye
         negative_slope: f64::from_bits(NEGATIVE_SLOPE),
         threshold: f64::from_bits(THRESHOLD),
     }));
+}
+
+impl<In, const MAX_VALUE: u64, const NEGATIVE_SLOPE: u64, const THRESHOLD: u64> Walk<In>
+    for ReLU<MAX_VALUE, NEGATIVE_SLOPE, THRESHOLD>
+{
+    type Out = In;
 }

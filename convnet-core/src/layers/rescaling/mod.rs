@@ -1,6 +1,9 @@
 //! `Rescaling(scale, offset)`: `x · scale + offset`, for inputs that come in another range.
 
+pub mod reference;
+
 use super::{Layer, LayerSpec, Op};
+use crate::shape::walk::Walk;
 
 /// The settings of a rescaling.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,4 +20,8 @@ pub struct Rescaling<const SCALE: u64, const OFFSET: u64>;
 impl<const SCALE: u64, const OFFSET: u64> Layer for Rescaling<SCALE, OFFSET> {
     const SPEC: LayerSpec =
         LayerSpec::of(Op::Rescaling(Spec { scale: f64::from_bits(SCALE), offset: f64::from_bits(OFFSET) }));
+}
+
+impl<In, const SCALE: u64, const OFFSET: u64> Walk<In> for Rescaling<SCALE, OFFSET> {
+    type Out = In;
 }

@@ -3,6 +3,7 @@
 use super::{Layer, LayerSpec, Op};
 use crate::shape::Shape;
 use crate::shape::size::{Phantom, Size};
+use crate::shape::walk::{Digits, Walk};
 
 /// The type of a reshaping to `Sizes`, a tuple of one or three [`Size`] types.
 pub struct Reshape<Sizes>(Phantom<Sizes>);
@@ -13,4 +14,8 @@ impl<N: Size> Layer for Reshape<(N,)> {
 
 impl<H: Size, W: Size, C: Size> Layer for Reshape<(H, W, C)> {
     const SPEC: LayerSpec = LayerSpec::of(Op::Reshape(Shape::map(H::SIZE, W::SIZE, C::SIZE)));
+}
+
+impl<In, Sizes: Digits> Walk<In> for Reshape<Sizes> {
+    type Out = Sizes::Digits;
 }

@@ -4,10 +4,13 @@
 //! kernels are `depthwise_kernel`, `(kernel height, kernel width, channels, depth_multiplier)`, and
 //! `pointwise_kernel`, `(1, 1, channels · depth_multiplier, filters)`, as in Keras.
 
+pub mod reference;
+
 use super::activation::{Activation, ActivationKind};
-use super::{Layer, LayerSpec, Op, WindowKind};
+use super::{Layer, LayerSpec, Op, Slides, WindowKind};
 use crate::layers::{conv2d, depthwise_conv2d};
-use crate::shape::size::{Phantom, Size};
+use crate::shape::size::{Phantom, Size, TypeSize};
+use crate::shape::walk::Walk;
 use crate::shape::{Axis, Padding};
 
 /// The settings of a separable convolution.
@@ -68,4 +71,10 @@ impl<F: Size, M: Size, Win: WindowKind, A: ActivationKind, const USE_BIAS: bool>
         activation: A::ACTIVATION,
         use_bias: USE_BIAS,
     }));
+}
+
+impl<H, W, C, F: TypeSize, M, Win: Slides<H, W>, A, const USE_BIAS: bool> Walk<(H, W, C)>
+    for SeparableConv2D<F, M, Win, A, USE_BIAS>
+{
+    type Out = (Win::Height, Win::Width, F::Digits);
 }

@@ -3,8 +3,13 @@
 //! `"nearest"` repeats each value; `"bilinear"` interpolates between the centres of the pixels, as TensorFlow's
 //! `resize` does.
 
+pub mod reference;
+
 use super::{Layer, LayerSpec, Op};
-use crate::shape::size::{Phantom, Size};
+use crate::shape::size::{Phantom, Size, TypeSize};
+use crate::shape::walk::Walk;
+use std::ops::Mul;
+use typenum::Prod;
 
 /// Where the values in between come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,4 +57,12 @@ impl InterpolationKind for Bilinear {
 impl<R: Size, C: Size, I: InterpolationKind> Layer for UpSampling2D<R, C, I> {
     const SPEC: LayerSpec =
         LayerSpec::of(Op::UpSampling2D(Spec { rows: R::SIZE, columns: C::SIZE, interpolation: I::INTERPOLATION }));
+}
+
+impl<H, W, Channels, R: TypeSize, C: TypeSize, I> Walk<(H, W, Channels)> for UpSampling2D<R, C, I>
+where
+    H: Mul<R::Digits>,
+    W: Mul<C::Digits>,
+{
+    type Out = (Prod<H, R::Digits>, Prod<W, C::Digits>, Channels);
 }

@@ -103,14 +103,14 @@ fn map2<S: Simd>(s: S, values: &mut [f32], others: &[f32], mut f: impl FnMut(S::
 
 /// Up to a vector of values, zeros behind them.
 #[inline(always)]
-fn read<S: Simd>(s: S, from: &[f32]) -> S::V {
+pub(super) fn read<S: Simd>(s: S, from: &[f32]) -> S::V {
     // SAFETY: no more is read than the slice holds.
     unsafe { if from.len() >= S::LANES { s.load(from.as_ptr()) } else { s.load_first(from.as_ptr(), from.len()) } }
 }
 
 /// Writes as much of a vector as the slice takes.
 #[inline(always)]
-fn write<S: Simd>(s: S, to: &mut [f32], value: S::V) {
+pub(super) fn write<S: Simd>(s: S, to: &mut [f32], value: S::V) {
     // SAFETY: no more is written than the slice holds.
     unsafe {
         if to.len() >= S::LANES {

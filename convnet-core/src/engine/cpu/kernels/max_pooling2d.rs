@@ -6,10 +6,11 @@
 //!
 //! NaN: a window with a NaN gives NaN, so that the loss shows it; its gradient goes to one of its taps.
 
+use super::pooling_window::{Window, each_output};
 use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
 use crate::engine::cpu::simd::{Level, Simd, Vectorized, vectorize};
 use crate::layers::max_pooling2d::Spec;
-use crate::shape::{Axis, Shape};
+use crate::shape::Shape;
 
 /// The most floats in a vector of any level.
 const MAX_LANES: usize = 16;
@@ -32,74 +33,10 @@ impl MaxPooling2D {
         MaxPooling2D { level, spec, input, output, bytes }
     }
 
-    /// Calls `each` with the first element of each output and the taps of its window.
-    #[inline(always)]
-    fn each_output(&self, mut each: impl FnMut(usize, Window)) {
-        let rows = |i| Span::new(&self.spec.vertical, i, self.input.height());
-        let columns = |j| Span::new(&self.spec.horizontal, j, self.input.width());
-        for i in 0..self.output.height() {
-            let rows = rows(i);
-            for j in 0..self.output.width() {
-                let window = Window {
-                    rows,
-                    columns: columns(j),
-                    taps: self.spec.horizontal.window,
-                    width: self.input.width(),
-                    channels: self.input.channels(),
-                };
-                each((i * self.output.width() + j) * self.output.channels(), window);
-            }
-        }
-    }
-}
-
-/// The taps of an axis that lie inside the map.
-#[derive(Clone, Copy)]
-struct Span {
-    /// Number of the first.
-    first: usize,
-    /// How many.
-    count: usize,
-    /// Where the first lies.
-    at: usize,
-    /// From one to the next.
-    step: usize,
-}
-
-impl Span {
-    #[inline(always)]
-    fn new(axis: &Axis, output: usize, size: usize) -> Span {
-        let (start, pad) = (output * axis.stride, axis.pad_before(size));
-        let first = pad.saturating_sub(start).div_ceil(axis.dilation);
-        let at = (start + first * axis.dilation).saturating_sub(pad);
-        let inside = if at < size { (size - at).div_ceil(axis.dilation) } else { 0 };
-        Span { first, count: inside.min(axis.window.saturating_sub(first)), at, step: axis.dilation }
-    }
-}
-
-/// An output's window.
-#[derive(Clone, Copy)]
-struct Window {
-    rows: Span,
-    columns: Span,
-    /// Taps in a row of the whole window.
-    taps: usize,
-    /// Positions in a row of the map.
-    width: usize,
-    channels: usize,
-}
-
-impl Window {
-    /// Calls `each` with the number of each tap inside the map and its first element in the image.
-    #[inline(always)]
-    fn each_tap(&self, mut each: impl FnMut(usize, usize)) {
-        for u in 0..self.rows.count {
-            let tap = (self.rows.first + u) * self.taps + self.columns.first;
-            let row = (self.rows.at + u * self.rows.step) * self.width;
-            for v in 0..self.columns.count {
-                each(tap + v, (row + self.columns.at + v * self.columns.step) * self.channels);
-            }
-        }
+    /// The tap that output `at` of an image was taken from, of what forward kept of the image.
+    pub(super) fn kept_tap(&self, kept: &[u8], at: usize) -> usize {
+        let planes = kept.chunks_exact(self.output.len()).enumerate();
+        planes.fold(0, |tap, (byte, plane)| tap | usize::from(plane[at]) << (8 * byte))
     }
 }
 
@@ -117,7 +54,7 @@ impl Vectorized for Pool<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let (channels, planes) = (self.kernel.output.channels(), self.kernel.output.len());
-        self.kernel.each_output(|at, window| {
+        each_output(&self.kernel.spec, self.kernel.input, self.kernel.output, |at, window| {
             for channel in (0..channels).step_by(S::LANES) {
                 let count = S::LANES.min(channels - channel);
                 let (largest, tap) = largest(s, window, &self.input[channel..], count);
@@ -174,7 +111,7 @@ impl Vectorized for Spread<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let (channels, plane) = (self.kernel.output.channels(), self.kernel.output.len());
-        self.kernel.each_output(|at, window| {
+        each_output(&self.kernel.spec, self.kernel.input, self.kernel.output, |at, window| {
             let gradient = &self.gradient[at..at + channels];
             window.each_tap(|tap, to| {
                 let d_input = &mut self.d_input[to..to + channels];

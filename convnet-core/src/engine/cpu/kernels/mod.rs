@@ -6,19 +6,35 @@
 //! convnets are made of; [`choose`] takes them where they fit.
 
 pub mod activate;
+pub mod activation;
+pub mod average_pooling2d;
+mod batch_maps;
+pub mod batch_normalization;
+mod batch_sums;
 pub mod conv2d;
 mod conv2d_input;
 pub mod dense;
+pub mod depthwise_conv2d;
+mod depthwise_gather;
 mod dots;
+pub mod dropout;
 mod exp;
 pub mod fast3x3;
 pub mod gemm;
 pub mod gemm_pack;
 mod gemm_tile;
+pub mod global_pooling2d;
+pub mod grouped_conv2d;
 pub mod max_pooling2d;
+pub mod merge;
+mod pooling_window;
+pub mod rectifiers;
+pub mod rescaling;
 #[cfg(test)]
 mod tests;
+pub mod up_sampling2d;
 mod window;
+pub mod zero_padding2d;
 
 use super::kernel::Kernel;
 use super::simd::Level;
@@ -26,14 +42,35 @@ use crate::layers::{Activation, Op};
 use crate::shape::Shape;
 
 /// The general kernel of a layer, with `activation` in place of the layer's own (a loss may want to see what comes
-/// before it). `None` for `Flatten` and `Reshape`, which move nothing: its output is its input's memory.
+/// before it). `None` for what the program lowers to something else:
+/// `Flatten` and `Reshape` move nothing, a separable convolution is two, merges have several inputs.
 pub fn select(op: &Op, input: Shape, output: Shape, activation: Activation, level: Level) -> Option<Box<dyn Kernel>> {
     match *op {
+        Op::Conv2D(spec) if spec.groups > 1 => Some(grouped_conv2d::select(spec, input, output, activation, level)),
         Op::Conv2D(spec) => Some(Box::new(conv2d::Conv2D::new(spec, input, output, activation, level))),
+        Op::DepthwiseConv2D(spec) => {
+            Some(Box::new(depthwise_conv2d::DepthwiseConv2D::new(spec, input, output, activation, level)))
+        }
+        Op::BatchNormalization(spec) => {
+            Some(Box::new(batch_normalization::BatchNormalization::new(spec, input.channels(), level)))
+        }
         Op::MaxPooling2D(spec) => Some(Box::new(max_pooling2d::MaxPooling2D::new(spec, input, output, level))),
+        Op::AveragePooling2D(spec) => {
+            Some(Box::new(average_pooling2d::AveragePooling2D::new(spec, input, output, level)))
+        }
+        Op::GlobalAveragePooling2D(_) => Some(Box::new(global_pooling2d::global_average_pooling2d(input, level))),
+        Op::GlobalMaxPooling2D(_) => Some(Box::new(global_pooling2d::GlobalMaxPooling2D::new(input, level))),
+        Op::ZeroPadding2D(spec) => Some(Box::new(zero_padding2d::ZeroPadding2D::new(spec, input, output))),
+        Op::UpSampling2D(spec) => Some(Box::new(up_sampling2d::UpSampling2D::new(spec, input, output, level))),
+        Op::Activation(_) | Op::Softmax => {
+            Some(Box::new(activation::Activation::new(activation, output.channels(), level)))
+        }
+        Op::ReLU(spec) => Some(Box::new(rectifiers::Rectifier::relu(spec, level))),
+        Op::LeakyReLU(spec) => Some(Box::new(rectifiers::Rectifier::leaky_relu(spec, level))),
+        Op::Rescaling(spec) => Some(Box::new(rescaling::Rescaling::new(spec, level))),
+        Op::Dropout(spec) => Some(Box::new(dropout::Dropout::new(spec, input.len(), level))),
         Op::Dense(spec) => Some(Box::new(dense::Dense::new(spec, input.len(), activation, level))),
-        Op::Flatten | Op::Reshape(_) => None,
-        op => unreachable!("no network has {op:?} yet"),
+        Op::Flatten | Op::Reshape(_) | Op::SeparableConv2D(_) | Op::Add | Op::Concatenate => None,
     }
 }
 

@@ -39,7 +39,7 @@ use block::Block;
 pub fn select(ops: &[(Op, Shape, Shape)], first: bool, exact: bool, level: Level) -> Option<(Box<dyn Kernel>, usize)> {
     let (Op::Conv2D(spec), input, _) = ops.first()? else { return None };
     let slides = |axis: Axis| axis.window == 3 && axis.stride == 1 && axis.dilation == 1;
-    if !(slides(spec.vertical) && slides(spec.horizontal) && spec.activation == Activation::Relu) {
+    if spec.groups != 1 || !(slides(spec.vertical) && slides(spec.horizontal) && spec.activation == Activation::Relu) {
         return None;
     }
     if !input.is_map() || spec.vertical.padding != spec.horizontal.padding {

@@ -4,12 +4,24 @@
 //! written it, or forgets to write, shows.
 
 mod activate;
+mod batch_normalization;
 mod conv2d;
 mod dense;
+mod depthwise_conv2d;
+mod dropout;
 mod gemm;
+mod grouped_conv2d;
 mod max_pooling2d;
+mod merge;
+mod pointwise;
+mod poolings;
+mod resizing;
 
 use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
+use crate::engine::cpu::kernels::select;
+use crate::engine::cpu::simd::Level;
+use crate::layers::{Activation, Op};
+use crate::shape::{Axis, Padding, Shape};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -192,34 +204,117 @@ impl Case<'_> {
     }
 }
 
+/// An operation, the shapes around it, how many weights it has, and its reference's output for weights and inputs.
+type Row = (Op, Shape, Shape, usize, Box<dyn Fn(&[f64], &[f64]) -> Vec<f64>>);
+
+/// A row for every operation that has a kernel.
+fn table() -> Vec<Row> {
+    use crate::layers::*;
+    let axis = Axis { window: 2, stride: 2, dilation: 1, padding: Padding::Valid };
+    let (vertical, horizontal, linear) = (axis, axis, Activation::Linear);
+    let (map, small, vector) = (Shape::map(4, 4, 3), Shape::map(2, 2, 3), Shape::vector(3));
+    let conv = conv2d::Spec { filters: 3, vertical, horizontal, groups: 1, activation: linear, use_bias: false };
+    let dense = dense::Spec { units: 5, activation: linear, use_bias: false };
+    let pool = max_pooling2d::Spec { vertical, horizontal };
+    let whole = global_average_pooling2d::Spec { keepdims: false };
+    let zeros = zero_padding2d::Spec { top: 1, bottom: 2, left: 0, right: 1 };
+    let (padded, large) = (Shape::map(7, 5, 3), Shape::map(8, 4, 3));
+    let twice = up_sampling2d::Spec { rows: 2, columns: 1, interpolation: up_sampling2d::Interpolation::Bilinear };
+    let relu = relu::Spec { max_value: 0.5, negative_slope: 0.25, threshold: 0.125 };
+    let leaky = leaky_relu::Spec { negative_slope: 0.25 };
+    let rescaling = rescaling::Spec { scale: 2.0, offset: -1.0 };
+    let function = |function, x: &[f64]| activation::reference::forward(function, x, 3);
+    vec![
+        (
+            Op::Conv2D(conv),
+            map,
+            small,
+            2 * 2 * 3 * 3,
+            Box::new(move |w, x| conv2d::reference::forward(&conv, map, small, w, x)),
+        ),
+        (
+            Op::Dense(dense),
+            Shape::vector(48),
+            Shape::vector(5),
+            48 * 5,
+            Box::new(move |w, x| dense::reference::forward(&dense, 48, w, x)),
+        ),
+        (
+            Op::MaxPooling2D(pool),
+            map,
+            small,
+            0,
+            Box::new(move |_, x| max_pooling2d::reference::forward(&pool, map, small, x)),
+        ),
+        (
+            Op::AveragePooling2D(pool),
+            map,
+            small,
+            0,
+            Box::new(move |_, x| average_pooling2d::reference::forward(&pool, map, small, x)),
+        ),
+        (
+            Op::GlobalAveragePooling2D(whole),
+            map,
+            vector,
+            0,
+            Box::new(move |_, x| global_average_pooling2d::reference::forward(map, x)),
+        ),
+        (
+            Op::GlobalMaxPooling2D(whole),
+            map,
+            vector,
+            0,
+            Box::new(move |_, x| global_max_pooling2d::reference::forward(map, x)),
+        ),
+        (
+            Op::ZeroPadding2D(zeros),
+            map,
+            padded,
+            0,
+            Box::new(move |_, x| zero_padding2d::reference::forward(&zeros, map, padded, x)),
+        ),
+        (
+            Op::UpSampling2D(twice),
+            map,
+            large,
+            0,
+            Box::new(move |_, x| up_sampling2d::reference::forward(&twice, map, large, x)),
+        ),
+        (Op::Activation(Activation::Tanh), map, map, 0, Box::new(move |_, x| function(Activation::Tanh, x))),
+        (Op::Softmax, map, map, 0, Box::new(move |_, x| function(Activation::Softmax, x))),
+        (Op::ReLU(relu), map, map, 0, Box::new(move |_, x| relu::reference::forward(&relu, x))),
+        (Op::LeakyReLU(leaky), map, map, 0, Box::new(move |_, x| leaky_relu::reference::forward(&leaky, x))),
+        (Op::Rescaling(rescaling), map, map, 0, Box::new(move |_, x| rescaling::reference::forward(&rescaling, x))),
+        // Outside of training.
+        (Op::Dropout(dropout::Spec { rate: 0.5 }), map, map, 0, Box::new(|_, x| x.to_vec())),
+    ]
+}
+
 #[test]
 fn every_layer_but_flatten_has_a_kernel() {
-    use crate::engine::cpu::kernels::select;
-    use crate::engine::cpu::simd::Level;
-    use crate::layers::{Activation, Op, conv2d, dense, max_pooling2d};
-    use crate::shape::{Axis, Padding, Shape};
-    let axis = Axis { window: 2, stride: 2, dilation: 1, padding: Padding::Valid };
-    let (vertical, horizontal, activation) = (axis, axis, Activation::Linear);
-    let (map, small) = (Shape::map(4, 4, 3), Shape::map(2, 2, 3));
-    let conv = conv2d::Spec { filters: 3, vertical, horizontal, groups: 1, activation, use_bias: false };
-    let dense = dense::Spec { units: 5, activation, use_bias: false };
-    for (op, input, output, weights) in [
-        (Op::Conv2D(conv), map, small, 2 * 2 * 3 * 3),
-        (Op::MaxPooling2D(max_pooling2d::Spec { vertical, horizontal }), map, small, 0),
-        (Op::Dense(dense), Shape::vector(48), Shape::vector(5), 48 * 5),
-    ] {
-        let kernel = select(&op, input, output, activation, Level::detect()).expect("a kernel");
+    for (op, input, output, weights, reference) in table() {
+        let kernel = select(&op, input, output, op.activation(), Level::detect()).expect("a kernel");
         let random = &mut random(1);
         let [weights, x, d] = [weights, 2 * input.len(), 2 * output.len()].map(|count| values(random, count));
         let case =
             Case { name: format!("{op:?}"), kernel: &*kernel, images: 2, weights: &weights, input: &x, d_output: &d };
-        let expected = match &op {
-            Op::Conv2D(spec) => conv2d::reference::forward(spec, input, output, &wide(&weights), &wide(&x)),
-            Op::MaxPooling2D(spec) => max_pooling2d::reference::forward(spec, input, output, &wide(&x)),
-            Op::Dense(spec) => dense::reference::forward(spec, input.len(), &wide(&weights), &wide(&x)),
-            op => unreachable!("{} is not in the table", op.kind()),
-        };
-        assert_near(&case.name, &case.run(0..2, None).output, &expected);
+        assert_near(&case.name, &case.run(0..2, None).output, &reference(&wide(&weights), &wide(&x)));
     }
-    assert!(select(&Op::Flatten, map, Shape::vector(48), activation, Level::detect()).is_none());
+    let (map, vector) = (Shape::map(4, 4, 3), Shape::vector(48));
+    for op in [Op::Flatten, Op::Reshape(vector)] {
+        assert!(select(&op, map, vector, Activation::Linear, Level::detect()).is_none(), "{op:?}");
+    }
+}
+
+/// The activation that a layer is compiled with, and not its own, is applied: a loss may want to see what comes before.
+#[test]
+fn the_activation_of_a_layer_can_be_left_out() {
+    let (shape, x) = (Shape::vector(3), [1.0, -2.0, 3.0]);
+    for op in [Op::Activation(Activation::Sigmoid), Op::Softmax] {
+        let kernel = select(&op, shape, shape, Activation::Linear, Level::detect()).expect("a kernel");
+        let name = format!("{op:?}");
+        let case = Case { name, kernel: &*kernel, images: 1, weights: &[], input: &x, d_output: &x };
+        assert_same_bits(&case.name, &case.run(0..1, None).output, &x);
+    }
 }

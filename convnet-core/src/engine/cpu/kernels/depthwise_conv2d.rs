@@ -1,0 +1,145 @@
+//! Depthwise convolution for every setting: any window, strides, dilation, padding and multiplier.
+//!
+//! With a multiplier of 1 all maps are vectors of the same channels, and everything is [`super::depthwise_gather`]:
+//! the outputs gather from the input, the gradient of the input from that of the outputs. A larger multiplier works on a
+//! copy of the image in which each channel stands as often as it has windows; the gradient of the input is then the
+//! sum over its copies. The kernel needs no rearranging: in Keras's layout a tap is a row of one value for each output
+//! channel.
+//!
+//! Images go through one by one. Sums run over the taps in the kernel's order, those of the kernel's gradient position
+//! after position, image after image. A tap outside the map is left out, so an infinite or NaN weight meets no zeros of
+//! the border; a NaN in the input reaches all outputs that look at it.
+
+use super::activate::{activate, activate_backward, add_rows};
+use super::depthwise_gather::{Gather, KernelGradient, Sums};
+use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
+use crate::engine::cpu::simd::{Level, vectorize};
+use crate::layers::Activation;
+use crate::layers::depthwise_conv2d::Spec;
+use crate::shape::Shape;
+
+/// A depthwise convolution of a fixed shape.
+pub struct DepthwiseConv2D {
+    level: Level,
+    multiplier: usize,
+    use_bias: bool,
+    activation: Activation,
+    input_len: usize,
+    output_len: usize,
+    /// Of the output.
+    channels: usize,
+    kernel_len: usize,
+    outputs: Gather,
+    inputs: Gather,
+}
+
+impl DepthwiseConv2D {
+    /// The convolution `spec` from maps of shape `input` to maps of shape `output`, with `activation` instead of its
+    /// own.
+    pub fn new(spec: Spec, input: Shape, output: Shape, activation: Activation, level: Level) -> Self {
+        let axes = [&spec.vertical, &spec.horizontal];
+        let [from, to] = [input, output].map(|map| [map.height(), map.width()]);
+        let channels = input.channels() * spec.depth_multiplier;
+        DepthwiseConv2D {
+            level,
+            multiplier: spec.depth_multiplier,
+            use_bias: spec.use_bias,
+            activation,
+            input_len: input.len(),
+            output_len: output.len(),
+            channels,
+            kernel_len: spec.vertical.window * spec.horizontal.window * channels,
+            outputs: Gather::outputs(axes, from, to),
+            inputs: Gather::inputs(axes, from, to),
+        }
+    }
+
+    /// The image with each channel as often as it has windows.
+    fn repeated<'a>(&self, image: &'a [f32], scratch: &'a mut [f32]) -> &'a [f32] {
+        if self.multiplier == 1 {
+            return image;
+        }
+        let copy = &mut scratch[..image.len() * self.multiplier];
+        for (value, copies) in image.iter().zip(copy.chunks_exact_mut(self.multiplier)) {
+            copies.fill(*value);
+        }
+        copy
+    }
+
+    /// The gradient of one image, given that of its outputs before the activation.
+    fn input_gradient(&self, gradient: &[f32], kernel: &[f32], d_image: &mut [f32], scratch: &mut [f32]) {
+        let sums = |target| Sums {
+            gather: &self.inputs,
+            channels: self.channels,
+            source: gradient,
+            kernel,
+            bias: None,
+            relu: false,
+            target,
+        };
+        if self.multiplier == 1 {
+            vectorize(self.level, sums(d_image));
+            return;
+        }
+        let copies = &mut scratch[..d_image.len() * self.multiplier];
+        vectorize(self.level, sums(copies));
+        for (value, copies) in d_image.iter_mut().zip(copies.chunks_exact(self.multiplier)) {
+            *value = copies.iter().sum();
+        }
+    }
+}
+
+impl Kernel for DepthwiseConv2D {
+    fn scratch(&self, _: usize) -> usize {
+        if self.multiplier == 1 { 0 } else { self.input_len * self.multiplier }
+    }
+
+    fn forward(&self, pass: Forward<'_>) {
+        let (kernel, bias) = pass.weights.split_at(self.kernel_len);
+        let relu = self.activation == Activation::Relu;
+        let images = pass.input.chunks_exact(self.input_len).take(pass.images);
+        for (image, output) in images.zip(pass.output.chunks_exact_mut(self.output_len)) {
+            let sums = Sums {
+                gather: &self.outputs,
+                channels: self.channels,
+                source: self.repeated(image, pass.scratch),
+                kernel,
+                bias: self.use_bias.then(|| &bias[..self.channels]),
+                relu,
+                target: output,
+            };
+            vectorize(self.level, sums);
+            if !relu {
+                activate(self.level, self.activation, output, self.channels);
+            }
+        }
+    }
+
+    fn backward(&self, pass: Backward<'_>) {
+        let gradients = &mut pass.d_output[..pass.images * self.output_len];
+        activate_backward(self.level, self.activation, pass.output, gradients, self.channels);
+        if !pass.accumulate {
+            pass.d_weights.fill(0.0);
+        }
+        let kernel = &pass.weights[..self.kernel_len];
+        let (d_kernel, d_bias) = pass.d_weights.split_at_mut(self.kernel_len);
+        for (image, gradient) in pass.input.chunks_exact(self.input_len).zip(gradients.chunks_exact(self.output_len)) {
+            let product = KernelGradient {
+                gather: &self.outputs,
+                channels: self.channels,
+                source: self.repeated(image, pass.scratch),
+                gradient,
+                d_kernel,
+            };
+            vectorize(self.level, product);
+        }
+        if self.use_bias {
+            add_rows(self.level, gradients, d_bias);
+        }
+        let Some(d_input) = pass.d_input else { return };
+        for (d_image, gradient) in d_input.chunks_exact_mut(self.input_len).zip(gradients.chunks_exact(self.output_len))
+        {
+            self.input_gradient(gradient, kernel, d_image, pass.scratch);
+        }
+    }
+}

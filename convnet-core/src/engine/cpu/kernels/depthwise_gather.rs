@@ -1,0 +1,376 @@
+//! The loops of depthwise convolution: what each position of a map gathers from another map, vectors of channels at a
+//! time.
+//!
+//! Output from input and input gradient from output gradient are the same thing, [`Gather`]: each position of the target
+//! is a sum over some taps, each a position of the source times a row of the kernel. Positions with the same taps, one
+//! like the other but for a shift (all but those at the border; with strides, every s-th of an input's), make a
+//! [`Run`]. Runs are made once; a window that reaches over the border just has fewer taps, so nothing is copied into
+//! zeros and no inner loop asks where the map ends.
+//!
+//! Why the tiles are as they are. A tile is one vector of channels at up to eight positions of a run: a tap costs one
+//! load of the kernel and, at each position, one multiply-add with its value from memory, eight independent sums to
+//! hide the latency. The gradient of the kernel turns that round: up to nine taps (all of 3×3) are sums in registers
+//! while the positions of a run pass by.
+
+use crate::engine::cpu::simd::{Simd, Vectorized};
+use crate::shape::Axis;
+
+/// Taps whose gradients are summed at a time.
+const TAPS: usize = 9;
+
+/// A tap of an axis: its number, and where it lies on the source.
+type Tap = (usize, usize);
+
+/// A sum over taps for each position of a target map.
+pub(super) struct Gather {
+    /// Positions in a row of the source and of the target.
+    widths: [usize; 2],
+    /// Rows of the source.
+    source_height: usize,
+    /// The vertical taps of each row of the target.
+    rows: Vec<Vec<Tap>>,
+    runs: Vec<Run>,
+    /// Taps in a row of the kernel, and its rows.
+    window: [usize; 2],
+}
+
+/// Columns of the target with the same taps.
+struct Run {
+    /// The first of them.
+    first: usize,
+    count: usize,
+    /// The horizontal taps of the first.
+    taps: Vec<Tap>,
+    /// From one column to the next, in the source and in the target.
+    steps: [usize; 2],
+}
+
+/// The outputs, taps and inputs of an axis that meet inside the map.
+fn meetings(axis: &Axis, input: usize, output: usize) -> impl Iterator<Item = [usize; 3]> {
+    let (axis, pad) = (*axis, axis.pad_before(input));
+    (0..output).flat_map(move |o| {
+        (0..axis.window).filter_map(move |tap| {
+            let at = (o * axis.stride + tap * axis.dilation).checked_sub(pad)?;
+            (at < input).then_some([o, tap, at])
+        })
+    })
+}
+
+impl Gather {
+    /// What outputs gather from inputs, by axis (vertical, horizontal), size of the input and size of the output.
+    pub fn outputs(axes: [&Axis; 2], input: [usize; 2], output: [usize; 2]) -> Self {
+        let taps = |a: usize| {
+            let mut taps = vec![Vec::new(); output[a]];
+            meetings(axes[a], input[a], output[a]).for_each(|[o, tap, at]| taps[o].push((tap, at)));
+            taps
+        };
+        Gather::new(axes, taps(0), taps(1), [input, output], [axes[1].stride, 1])
+    }
+
+    /// What gradients of inputs gather from those of outputs.
+    pub fn inputs(axes: [&Axis; 2], input: [usize; 2], output: [usize; 2]) -> Self {
+        let taps = |a: usize| {
+            let mut taps = vec![Vec::new(); input[a]];
+            meetings(axes[a], input[a], output[a]).for_each(|[o, tap, at]| taps[at].push((tap, o)));
+            taps
+        };
+        Gather::new(axes, taps(0), taps(1), [output, input], [1, axes[1].stride])
+    }
+
+    fn new(
+        axes: [&Axis; 2],
+        rows: Vec<Vec<Tap>>,
+        columns: Vec<Vec<Tap>>,
+        [source, target]: [[usize; 2]; 2],
+        steps: [usize; 2],
+    ) -> Self {
+        let follows = |column: &[Tap], next: &[Tap]| {
+            column.len() == next.len() && column.iter().zip(next).all(|(a, b)| (a.0, a.1 + steps[0]) == *b)
+        };
+        let mut runs = Vec::new();
+        let mut done = vec![false; columns.len()];
+        for first in 0..columns.len() {
+            if done[first] {
+                continue;
+            }
+            let mut last = first;
+            while last + steps[1] < columns.len() && follows(&columns[last], &columns[last + steps[1]]) {
+                last += steps[1];
+                done[last] = true;
+            }
+            let count = (last - first) / steps[1] + 1;
+            runs.push(Run { first, count, taps: columns[first].clone(), steps });
+        }
+        Gather {
+            widths: [source[1], target[1]],
+            source_height: source[0],
+            rows,
+            runs,
+            window: [axes[1].window, axes[0].window],
+        }
+    }
+
+    /// What the unsafe code below relies on: all rows, columns and taps of the tables lie within slices of this length.
+    fn check(&self, source: usize, target: usize, kernel: usize, channels: usize) {
+        assert_eq!(source, self.source_height * self.widths[0] * channels, "length of the source");
+        assert_eq!(target, self.rows.len() * self.widths[1] * channels, "length of the target");
+        assert_eq!(kernel, self.window[0] * self.window[1] * channels, "length of the kernel");
+    }
+}
+
+/// Overwrites a target with its sums.
+pub(super) struct Sums<'a> {
+    pub gather: &'a Gather,
+    pub channels: usize,
+    pub source: &'a [f32],
+    /// One value a channel for each tap.
+    pub kernel: &'a [f32],
+    /// What the sums start from, if not from zero.
+    pub bias: Option<&'a [f32]>,
+    /// Whether `max(0, x)` is applied in the end. NaN stays NaN.
+    pub relu: bool,
+    pub target: &'a mut [f32],
+}
+
+/// The sums of a run, all pointers at the first channel of the vector.
+#[derive(Clone, Copy)]
+struct Strip<'a> {
+    rows: &'a [Tap],
+    taps: &'a [Tap],
+    source: *const f32,
+    /// Floats from one row of the source to the next.
+    source_row: usize,
+    kernel: *const f32,
+    /// Floats from one row of the kernel to the next.
+    kernel_row: usize,
+    /// Floats from one position to the next.
+    channels: usize,
+    bias: Option<*const f32>,
+    relu: bool,
+    /// The first of the run's columns.
+    target: *mut f32,
+    /// Columns, and floats from one to the next in source and target.
+    columns: usize,
+    steps: [usize; 2],
+    /// Channels in the vector.
+    count: usize,
+}
+
+impl Vectorized for Sums<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Sums { gather, channels, source, kernel, bias, relu, target } = self;
+        gather.check(source.len(), target.len(), kernel.len(), channels);
+        assert!(bias.is_none_or(|bias| bias.len() == channels), "length of the bias");
+        let target = target.as_mut_ptr();
+        for (y, rows) in gather.rows.iter().enumerate() {
+            for channel in (0..channels).step_by(S::LANES) {
+                for run in &gather.runs {
+                    let strip = Strip {
+                        rows,
+                        taps: &run.taps,
+                        source: source.as_ptr().wrapping_add(channel),
+                        source_row: gather.widths[0] * channels,
+                        kernel: kernel.as_ptr().wrapping_add(channel),
+                        kernel_row: gather.window[0] * channels,
+                        channels,
+                        bias: bias.map(|bias| bias.as_ptr().wrapping_add(channel)),
+                        relu,
+                        target: target.wrapping_add((y * gather.widths[1] + run.first) * channels + channel),
+                        columns: run.count,
+                        steps: run.steps.map(|step| step * channels),
+                        count: S::LANES.min(channels - channel),
+                    };
+                    // SAFETY: the tables lie within slices of the lengths that `check` has seen, and so do `count`
+                    // channels from `channel` on.
+                    unsafe {
+                        if strip.count == S::LANES {
+                            sum_run::<S, true>(s, strip)
+                        } else {
+                            sum_run::<S, false>(s, strip)
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `count` floats are readable and writable wherever the strip's taps and columns lead; all of a vector if `WHOLE`.
+#[inline(always)]
+unsafe fn sum_run<S: Simd, const WHOLE: bool>(s: S, mut strip: Strip<'_>) {
+    // SAFETY: the columns that the tiles take are as many as there are; the caller vouches for them.
+    unsafe {
+        while S::REGISTERS >= 16 && strip.columns >= 8 {
+            strip = sum_tile::<S, 8, WHOLE>(s, strip);
+        }
+        while strip.columns >= 4 {
+            strip = sum_tile::<S, 4, WHOLE>(s, strip);
+        }
+        if strip.columns >= 2 {
+            strip = sum_tile::<S, 2, WHOLE>(s, strip);
+        }
+        if strip.columns >= 1 {
+            sum_tile::<S, 1, WHOLE>(s, strip);
+        }
+    }
+}
+
+/// Computes the first `COLUMNS` columns, and gives the strip of the others.
+///
+/// # Safety
+/// As for [`sum_run`], with at least as many columns.
+#[inline(always)]
+unsafe fn sum_tile<S: Simd, const COLUMNS: usize, const WHOLE: bool>(s: S, strip: Strip<'_>) -> Strip<'_> {
+    let Strip { source, kernel, channels, steps, count, .. } = strip;
+    let mut sums = [s.splat(0.0); COLUMNS];
+    if let Some(bias) = strip.bias {
+        // SAFETY: the caller vouches for the vector.
+        sums = [unsafe { read::<S, WHOLE>(s, bias, count) }; COLUMNS];
+    }
+    for &(u, y) in strip.rows {
+        let (kernel, source) = (kernel.wrapping_add(u * strip.kernel_row), source.wrapping_add(y * strip.source_row));
+        for &(v, x) in strip.taps {
+            let from = source.wrapping_add(x * channels);
+            // SAFETY: the caller vouches for all taps at all columns.
+            unsafe {
+                let tap = read::<S, WHOLE>(s, kernel.wrapping_add(v * channels), count);
+                for (column, sum) in sums.iter_mut().enumerate() {
+                    *sum = s.mul_add(read::<S, WHOLE>(s, from.wrapping_add(column * steps[0]), count), tap, *sum);
+                }
+            }
+        }
+    }
+    for (column, sum) in sums.into_iter().enumerate() {
+        // Zero first: `max` gives its second argument where either is NaN, and a NaN shall stay one.
+        let sum = if strip.relu { s.max(s.splat(0.0), sum) } else { sum };
+        // SAFETY: the caller vouches for all columns.
+        unsafe { write::<S, WHOLE>(s, strip.target.wrapping_add(column * steps[1]), sum, count) }
+    }
+    Strip {
+        source: source.wrapping_add(COLUMNS * steps[0]),
+        target: strip.target.wrapping_add(COLUMNS * steps[1]),
+        columns: strip.columns - COLUMNS,
+        ..strip
+    }
+}
+
+/// # Safety
+/// `count` floats are readable, a vector if `WHOLE`.
+#[inline(always)]
+unsafe fn read<S: Simd, const WHOLE: bool>(s: S, from: *const f32, count: usize) -> S::V {
+    // SAFETY: as the caller says.
+    unsafe { if WHOLE { s.load(from) } else { s.load_first(from, count) } }
+}
+
+/// # Safety
+/// `count` floats are writable, a vector if `WHOLE`.
+#[inline(always)]
+unsafe fn write<S: Simd, const WHOLE: bool>(s: S, to: *mut f32, value: S::V, count: usize) {
+    // SAFETY: as the caller says.
+    unsafe { if WHOLE { s.store(to, value) } else { s.store_first(to, value, count) } }
+}
+
+/// Adds to the gradient of a kernel, position after position.
+pub(super) struct KernelGradient<'a> {
+    /// How the outputs were gathered.
+    pub gather: &'a Gather,
+    pub channels: usize,
+    pub source: &'a [f32],
+    /// Of the target.
+    pub gradient: &'a [f32],
+    pub d_kernel: &'a mut [f32],
+}
+
+/// Some taps at the positions of a run, all pointers at the first channel of the vector.
+#[derive(Clone, Copy)]
+struct Lane<'a> {
+    /// Where each tap's gradient lies, and its values at the first position.
+    taps: &'a [(*mut f32, *const f32)],
+    gradient: *const f32,
+    columns: usize,
+    /// Floats from one column to the next in source and gradient.
+    steps: [usize; 2],
+    /// Channels in the vector.
+    count: usize,
+}
+
+impl Vectorized for KernelGradient<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let KernelGradient { gather, channels, source, gradient, d_kernel } = self;
+        gather.check(source.len(), gradient.len(), d_kernel.len(), channels);
+        let d_kernel = d_kernel.as_mut_ptr();
+        for (y, rows) in gather.rows.iter().enumerate() {
+            for channel in (0..channels).step_by(S::LANES) {
+                for run in &gather.runs {
+                    let mut taps = [(std::ptr::null_mut(), std::ptr::null()); TAPS];
+                    let mut filled = 0;
+                    let all = rows.len() * run.taps.len();
+                    let each = rows.iter().flat_map(|row| run.taps.iter().map(move |tap| (row, tap)));
+                    for (index, (&(u, from), &(v, x))) in each.enumerate() {
+                        let tap = d_kernel.wrapping_add((u * gather.window[0] + v) * channels + channel);
+                        let at = source.as_ptr().wrapping_add((from * gather.widths[0] + x) * channels + channel);
+                        taps[filled] = (tap, at);
+                        filled += 1;
+                        if filled == TAPS || index + 1 == all {
+                            let first = (y * gather.widths[1] + run.first) * channels + channel;
+                            let lane = Lane {
+                                taps: &taps[..filled],
+                                gradient: gradient.as_ptr().wrapping_add(first),
+                                columns: run.count,
+                                steps: run.steps.map(|step| step * channels),
+                                count: S::LANES.min(channels - channel),
+                            };
+                            // SAFETY: the tables lie within slices of the lengths that `check` has seen, and so do
+                            // `count` channels from `channel` on.
+                            unsafe { add_taps(s, lane) }
+                            filled = 0;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `count` floats are readable and writable wherever the taps and columns lead.
+#[inline(always)]
+unsafe fn add_taps<S: Simd>(s: S, lane: Lane<'_>) {
+    macro_rules! sizes {
+        ($($taps:literal)*) => {
+            // SAFETY: the caller vouches for the taps; vectors are whole where there are as many channels.
+            match lane.taps.len() {
+                $($taps if lane.count == S::LANES => unsafe { add_products::<S, $taps, true>(s, lane) },
+                $taps => unsafe { add_products::<S, $taps, false>(s, lane) },)*
+                _ => {}
+            }
+        };
+    }
+    sizes!(1 2 3 4 5 6 7 8 9);
+}
+
+/// # Safety
+/// As for [`add_taps`], with as many taps; all of a vector if `WHOLE`.
+#[inline(always)]
+unsafe fn add_products<S: Simd, const TAPS: usize, const WHOLE: bool>(s: S, lane: Lane<'_>) {
+    let Lane { count, steps, .. } = lane;
+    // SAFETY: the caller vouches for all taps at all columns.
+    unsafe {
+        let taps: [_; TAPS] = std::array::from_fn(|tap| lane.taps[tap]);
+        let mut sums = taps.map(|(sum, _)| read::<S, WHOLE>(s, sum, count));
+        for column in 0..lane.columns {
+            let gradient = read::<S, WHOLE>(s, lane.gradient.wrapping_add(column * steps[1]), count);
+            for (sum, (_, from)) in sums.iter_mut().zip(taps) {
+                *sum = s.mul_add(read::<S, WHOLE>(s, from.wrapping_add(column * steps[0]), count), gradient, *sum);
+            }
+        }
+        for (sum, (to, _)) in sums.into_iter().zip(taps) {
+            write::<S, WHOLE>(s, to, sum, count);
+        }
+    }
+}

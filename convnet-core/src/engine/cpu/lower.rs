@@ -1,0 +1,136 @@
+//! From the layers of a plan to the operations that kernels are chosen for.
+//!
+//! What moves nothing disappears (`Flatten`, `Reshape`, a linear `Activation`): its output is its input's memory. A
+//! separable convolution becomes the two that it is. An activation that stands alone behind a layer that can apply it
+//! joins that layer. And the activation of the last layer is left to whoever reads the output: the loss works on what
+//! comes before it, the logits.
+
+use crate::layers::{Activation, Op};
+use crate::plan::{LayerPlan, Plan};
+use crate::shape::Shape;
+use std::ops::Range;
+
+/// One operation on tensors, which are numbered anew: 0 is the network's input.
+#[derive(Clone, Debug)]
+pub(super) struct Lowered {
+    pub op: Op,
+    pub input: Shape,
+    pub output: Shape,
+    /// The tensors that it takes, and the one that it makes.
+    pub inputs: Vec<usize>,
+    pub result: usize,
+    /// Its part of the flat parameter buffer.
+    pub weights: Range<usize>,
+    /// Number of its layer in the plan.
+    pub layer: usize,
+}
+
+/// The operations of a network.
+pub(super) struct Graph {
+    pub operations: Vec<Lowered>,
+    /// Values an image of each tensor.
+    pub tensors: Vec<usize>,
+    /// The tensor that is the network's output.
+    pub output: usize,
+}
+
+impl Graph {
+    /// The operations of a plan.
+    pub fn new(plan: &Plan) -> Graph {
+        let mut graph = Graph { operations: Vec::new(), tensors: vec![plan.input.len()], output: 0 };
+        // Where each tensor of the plan lies among ours.
+        let mut places = vec![0];
+        for (number, layer) in plan.layers.iter().enumerate() {
+            let last = number + 1 == plan.layers.len();
+            let op = if last { layer.op.with_activation(Activation::Linear) } else { layer.op };
+            let inputs: Vec<usize> = layer.inputs().iter().map(|&input| places[input]).collect();
+            places.push(graph.layer(number, layer, plain(op), inputs));
+        }
+        graph.output = places.last().copied().unwrap_or(0);
+        graph
+    }
+
+    /// Adds a layer's operations; gives the tensor with its output.
+    fn layer(&mut self, number: usize, layer: &LayerPlan, op: Op, inputs: Vec<usize>) -> usize {
+        let alias = inputs[0];
+        let weights = span(layer.weights().iter().map(|weight| weight.range()));
+        let (input, output) = (layer.input, layer.output);
+        let lowered = Lowered { op, input, output, inputs, result: 0, weights, layer: number };
+        match op {
+            Op::Flatten | Op::Reshape(_) | Op::Activation(Activation::Linear) => alias,
+            Op::SeparableConv2D(spec) => {
+                let shape = Shape::map(
+                    layer.output.height(),
+                    layer.output.width(),
+                    layer.input.channels() * spec.depth_multiplier,
+                );
+                let cut = layer.weights()[0].range().end;
+                let whole = lowered;
+                let depthwise = Lowered {
+                    op: Op::DepthwiseConv2D(spec.depthwise()),
+                    output: shape,
+                    weights: whole.weights.start..cut,
+                    ..whole.clone()
+                };
+                let between = self.add(depthwise);
+                let op = Op::Conv2D(spec.pointwise());
+                self.add(Lowered { op, input: shape, inputs: vec![between], weights: cut..whole.weights.end, ..whole })
+            }
+            _ => self.add(lowered),
+        }
+    }
+
+    fn add(&mut self, operation: Lowered) -> usize {
+        let result = self.tensors.len();
+        self.tensors.push(operation.output.len());
+        self.operations.push(Lowered { result, ..operation });
+        result
+    }
+
+    /// How many operations take each tensor (the network's output is taken once more).
+    pub fn consumers(&self) -> Vec<usize> {
+        let mut consumers = vec![0; self.tensors.len()];
+        self.operations.iter().flat_map(|operation| &operation.inputs).for_each(|&tensor| consumers[tensor] += 1);
+        consumers[self.output] += 1;
+        consumers
+    }
+
+    /// Lets activations join the layers that they stand behind, where nothing else sees what lies between.
+    pub fn join_activations(&mut self) {
+        let consumers = self.consumers();
+        let operations = std::mem::take(&mut self.operations);
+        for operation in operations {
+            match (operation.op, self.operations.last_mut()) {
+                (Op::Activation(activation), Some(above))
+                    if operation.inputs == [above.result] && consumers[above.result] == 1 && applies(&above.op) =>
+                {
+                    above.op = above.op.with_activation(activation);
+                    above.result = operation.result;
+                }
+                _ => self.operations.push(operation),
+            }
+        }
+    }
+}
+
+/// Whether an activation can join this operation.
+fn applies(op: &Op) -> bool {
+    let can = matches!(op, Op::Conv2D(_) | Op::DepthwiseConv2D(_) | Op::Dense(_));
+    can && op.activation() == Activation::Linear
+}
+
+/// The same operation by its plainest name.
+fn plain(op: Op) -> Op {
+    match op {
+        Op::ReLU(spec) if spec.max_value == f64::INFINITY && spec.negative_slope == 0.0 && spec.threshold == 0.0 => {
+            Op::Activation(Activation::Relu)
+        }
+        Op::Softmax => Op::Activation(Activation::Softmax),
+        other => other,
+    }
+}
+
+/// The range from the first start to the last end; empty for none.
+fn span(ranges: impl Iterator<Item = Range<usize>>) -> Range<usize> {
+    ranges.reduce(|all, range| all.start..range.end).unwrap_or(0..0)
+}
