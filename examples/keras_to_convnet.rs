@@ -29,9 +29,9 @@ fn main() -> Result<()> {
 
 /// The text of the configuration in a file.
 fn configuration(path: &Path) -> Result<String> {
-    let bytes =
-        std::fs::read(path).map_err(|source| Error::Io { action: "read", path: path.to_owned(), source })?;
-    let text = if bytes.starts_with(ZIP) { unpacked(bytes) } else { String::from_utf8(bytes).map_err(|e| e.to_string()) };
+    let bytes = std::fs::read(path).map_err(|source| Error::Io { action: "read", path: path.to_owned(), source })?;
+    let text =
+        if bytes.starts_with(ZIP) { unpacked(bytes) } else { String::from_utf8(bytes).map_err(|e| e.to_string()) };
     text.map_err(|found| {
         let expected = format!("JSON, or a .keras file with {CONFIG} in it");
         Error::File { path: path.to_owned(), field: "configuration".to_owned(), expected, found }

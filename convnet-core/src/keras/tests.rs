@@ -295,22 +295,14 @@ fn branches_nest() {
 convnet! {
     type TwoWays = [
         Input(8, 8, 4),
-        Concatenate(
-            [],
-            [
+        Concatenate([], [
+            Activation(\"relu\"),
+            Add([
                 Activation(\"relu\"),
-                Add(
-                    [
-                        Activation(\"relu\"),
-                    ],
-                    [
-                        Activation(\"relu\"),
-                    ],
-                    [],
-                ),
-            ],
-            name = \"joined\",
-        ),
+            ], [
+                Activation(\"relu\"),
+            ], []),
+        ], name = \"joined\"),
         Flatten(),
     ];
 }
@@ -338,6 +330,8 @@ fn graphs_that_are_no_listing_are_errors() {
     assert!(later.unwrap_err().starts_with("a (Flatten), inbound_nodes: expected the outputs of layers before it"));
     let unary = functional(&[("a", "Flatten", json!({}), &["x", "x"])], "a");
     assert_eq!(unary.unwrap_err(), "a (Flatten), inbound_nodes: expected one tensor, found 2");
+    let other = functional(&[("a", "Multiply", json!({}), &["x", "x"])], "a");
+    assert!(other.unwrap_err().starts_with("a, class_name: expected one of Conv2D"));
     let lonely = functional(&[("a", "Add", json!({}), &["x"])], "a");
     assert_eq!(lonely.unwrap_err(), "a (Add), inbound_nodes: expected 2 to 8 tensors, found 1");
     assert!(functional(&[], "y").unwrap_err().contains("output_layers: expected a layer of the model"));
