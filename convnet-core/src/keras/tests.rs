@@ -212,6 +212,11 @@ fn an_error_names_layer_field_expected_and_found() {
             "own (BatchNormalization), axis: expected -1 or 3, the channels, found 1",
         ),
         ("ZeroPadding2D", json!({ "padding": [[1, 1], [-1, 1]] }), "own (ZeroPadding2D), padding: expected [[top"),
+        (
+            "DepthwiseConv2D",
+            json!({ "kernel_size": 3, "groups": 2 }),
+            "own (DepthwiseConv2D), groups: expected 1, found 2",
+        ),
         ("Dropout", json!({ "rate": "half" }), "own (Dropout), rate: expected a number, found \"half\""),
     ];
     for (class, config, expected) in cases {
