@@ -45,15 +45,18 @@ def residual(frozen_norm):
     def conv(name, **keywords):
         return layer(layers.Conv2D, name, 8, 3, padding="same", **keywords)
 
-    def norm(name, **keywords):
-        return layer(layers.BatchNormalization, name, **keywords)
+    def norm(name, x, **keywords):
+        return layer(layers.BatchNormalization, name, **keywords)(x)
 
     start = keras.Input((28, 28, 1))
-    x = norm("batch_normalization_1")(conv("conv2d_1", strides=2, use_bias=False)(start))
+    x = conv("conv2d_1", strides=2, use_bias=False)(start)
+    x = norm("batch_normalization_1", x)
     shortcut = x = layers.Activation("relu", name="activation_1")(x)
-    x = norm("batch_normalization_2")(conv("conv2d_2", use_bias=False)(x))
+    x = conv("conv2d_2", use_bias=False)(x)
+    x = norm("batch_normalization_2", x)
     x = layers.Activation("relu", name="activation_2")(x)
-    x = norm("batch_normalization_3", trainable=not frozen_norm)(conv("conv2d_3", use_bias=False)(x))
+    x = conv("conv2d_3", use_bias=False)(x)
+    x = norm("batch_normalization_3", x, trainable=not frozen_norm)
     x = layers.Add(name="add_1")([x, shortcut])
     x = layers.Activation("relu", name="activation_3")(x)
     x = conv("conv2d_4", activation="relu", trainable=False)(x)

@@ -57,6 +57,21 @@ convnet! {
         Dense(20, activation = "tanh"),
         Dense(10, activation = "softmax"),
     ];
+
+    /// What is new with branches and normalisation.
+    type Residual = [
+        Input(28, 28, 1),
+        Conv2D(8, (3, 3), strides = 2, use_bias = false, kernel_regularizer = L2(0.001)),
+        BatchNormalization(),
+        ReLU(),
+        Add([SeparableConv2D(8, (3, 3), padding = "same"), BatchNormalization(), Dropout(0.3)], []),
+        Concatenate([DepthwiseConv2D((3, 3))], [AveragePooling2D((3, 3), strides = 1)], [Conv2D(4, (3, 3), groups = 2)]),
+        LeakyReLU(),
+        ZeroPadding2D(1),
+        UpSampling2D(2, interpolation = "bilinear"),
+        GlobalMaxPooling2D(),
+        Dense(10, activation = "softmax"),
+    ];
 }
 
 /// Allocations of an epoch of `steps` steps.
@@ -77,9 +92,10 @@ fn check<N: Network<Input = Map<28, 28, 1>>>(name: &str) {
     }
 }
 
-/// One test for both networks: two at once would count each other's.
+/// One test for all networks: two at once would count each other's.
 #[test]
 fn a_longer_epoch_allocates_no_more() {
     check::<Digits>("Digits");
     check::<Mixed>("Mixed");
+    check::<Residual>("Residual");
 }

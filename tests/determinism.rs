@@ -2,6 +2,7 @@
 
 use convnet::engine::cpu::simd::Level;
 use convnet::prelude::*;
+use convnet::shape::size::Map;
 
 convnet! {
     type Net = [
@@ -13,6 +14,26 @@ convnet! {
         Conv2D(64, (3, 3), activation = "relu"),
         Flatten(),
         Dense(64, activation = "relu"),
+        Dense(10, activation = "softmax"),
+    ];
+
+    /// Lanes meet at its normalisations, its dropout is random, and gradients of several layers are added up.
+    type Residual = [
+        Input(28, 28, 1),
+        Conv2D(8, (3, 3), strides = 2, padding = "same", use_bias = false),
+        BatchNormalization(),
+        ReLU(),
+        Add([
+            Conv2D(8, (3, 3), padding = "same"),
+            BatchNormalization(),
+            ReLU(),
+            Dropout(0.3),
+            Conv2D(8, (3, 3), padding = "same", kernel_regularizer = L2(0.001)),
+        ], []),
+        Concatenate([DepthwiseConv2D((3, 3))], [AveragePooling2D((3, 3), strides = 1)], [Conv2D(4, (3, 3), trainable = false)]),
+        GlobalAveragePooling2D(),
+        BatchNormalization(momentum = 0.9),
+        Dropout(0.5),
         Dense(10, activation = "softmax"),
     ];
 }
@@ -32,7 +53,7 @@ fn setup() -> Setup {
     Setup { images: 1003, batch_size: 64, seed: 3, exact: false, level: Level::detect() }
 }
 
-fn model() -> Model<Net> {
+fn model<N: Network>() -> Model<N> {
     Model::compile(RmsProp::default(), CategoricalCrossentropy::default())
 }
 
@@ -41,10 +62,10 @@ fn bits(floats: &[f32]) -> Vec<u32> {
 }
 
 /// Weights, test loss and some outputs after an epoch over digits that the crate draws.
-fn trained(threads: usize, setup: Setup) -> (Vec<u32>, u32, Vec<u32>) {
+fn trained<N: Network<Input = Map<28, 28, 1>>>(threads: usize, setup: Setup) -> (Vec<u32>, u32, Vec<u32>) {
     let Setup { images, batch_size, seed, exact, level } = setup;
     let set = datasets::drawn_digits(images, 7).unwrap();
-    let mut model = model().seed(seed).threads(threads).exact(exact).level(level);
+    let mut model = model::<N>().seed(seed).threads(threads).exact(exact).level(level);
     model.fit(&set, Fit { batch_size, verbose: Verbose::Silent, ..Fit::default() }).unwrap();
     let score = model.evaluate(&set).unwrap();
     let image = set.image(0).unwrap();
@@ -53,31 +74,38 @@ fn trained(threads: usize, setup: Setup) -> (Vec<u32>, u32, Vec<u32>) {
 }
 
 /// That all these numbers of threads give the same.
-fn check_threads(threads: &[usize], setup: Setup) {
-    let one = trained(1, setup);
+fn check_threads<N: Network<Input = Map<28, 28, 1>>>(threads: &[usize], setup: Setup) {
+    let one = trained::<N>(1, setup);
     for &threads in threads {
-        assert!(one == trained(threads, setup), "{threads} threads differ from 1: {setup:?}");
+        assert!(one == trained::<N>(threads, setup), "{threads} threads differ from 1: {setup:?}");
     }
 }
 
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
-    check_threads(&[2, 3], setup());
+    check_threads::<Net>(&[2, 3], setup());
     // As many threads as lanes, and one more; the last batch has 11 images.
-    check_threads(&[8, 9], Setup { images: 203, ..setup() });
+    check_threads::<Net>(&[8, 9], Setup { images: 203, ..setup() });
 }
 
 #[test]
 fn so_it_is_without_re_association_and_on_every_machine() {
-    check_threads(&[3], Setup { images: 203, exact: true, ..setup() });
-    check_threads(&[3], Setup { images: 203, level: Level::Portable, ..setup() });
-    check_threads(&[3], Setup { images: 203, exact: true, level: Level::Portable, ..setup() });
+    check_threads::<Net>(&[3], Setup { images: 203, exact: true, ..setup() });
+    check_threads::<Net>(&[3], Setup { images: 203, level: Level::Portable, ..setup() });
+    check_threads::<Net>(&[3], Setup { images: 203, exact: true, level: Level::Portable, ..setup() });
 }
 
 #[test]
 fn so_it_is_with_batches_smaller_than_the_lanes() {
-    check_threads(&[2, 9], Setup { images: 43, batch_size: 1, ..setup() });
-    check_threads(&[2, 9], Setup { images: 43, batch_size: 5, ..setup() });
+    check_threads::<Net>(&[2, 9], Setup { images: 43, batch_size: 1, ..setup() });
+    check_threads::<Net>(&[2, 9], Setup { images: 43, batch_size: 5, ..setup() });
+}
+
+#[test]
+fn so_it_is_where_lanes_meet_and_with_dropout() {
+    check_threads::<Residual>(&[2, 3, 9], Setup { images: 203, ..setup() });
+    check_threads::<Residual>(&[2], Setup { images: 21, batch_size: 5, ..setup() });
+    check_threads::<Residual>(&[2], Setup { images: 75, exact: true, level: Level::Portable, ..setup() });
 }
 
 #[test]
@@ -87,7 +115,7 @@ fn no_image_sees_those_that_it_is_predicted_with() {
     let images: Vec<f32> = set.iter().flat_map(|(image, _)| image).collect();
     for level in Level::available() {
         for exact in [false, true] {
-            let mut model = model().level(level).exact(exact).threads(2);
+            let mut model = model::<Net>().level(level).exact(exact).threads(2);
             let all = bits(&model.predict(&images).unwrap());
             assert!(all.chunks(10).any(|row| row != &all[..10]), "the outputs are not all alike");
             for count in [1, 3, 65] {
@@ -102,15 +130,15 @@ fn no_image_sees_those_that_it_is_predicted_with() {
 #[test]
 fn seeds_differ_and_repeat() {
     let small = Setup { images: 203, ..setup() };
-    assert!(trained(2, small) == trained(2, small));
-    assert!(trained(2, small).0 != trained(2, Setup { seed: 4, ..small }).0);
+    assert!(trained::<Net>(2, small) == trained::<Net>(2, small));
+    assert!(trained::<Net>(2, small).0 != trained::<Net>(2, Setup { seed: 4, ..small }).0);
 }
 
 #[test]
 fn the_order_of_the_images_matters_only_if_shuffled() {
     let set = datasets::drawn_digits(256, 7).unwrap();
     let weights = |seed: u64, shuffle: bool| {
-        let mut model = model().seed(seed);
+        let mut model = model::<N>().seed(seed);
         model.set_weights(self::model().weights()).unwrap();
         model.fit(&set, Fit { shuffle, verbose: Verbose::Silent, ..Fit::default() }).unwrap();
         model.weights().to_vec()

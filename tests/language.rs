@@ -1,7 +1,8 @@
 //! What a listing may say, in all its spellings, and that the types it becomes and the plan agree.
 
-use convnet::layers::Op;
-use convnet::plan::Plan;
+use convnet::layers::up_sampling2d::Interpolation;
+use convnet::layers::{Op, batch_normalization, dropout, leaky_relu, relu, rescaling, up_sampling2d, zero_padding2d};
+use convnet::plan::{Initializer, InitializerKind, Plan};
 use convnet::prelude::*;
 use convnet::shape::walk::{Digits as SizesDigits, Walk};
 use convnet::{Definition, layers::Activation, shape::Padding};
@@ -257,6 +258,10 @@ mod elsewhere {
         pub type Maps<const CHANNELS: usize> = [Input(8, 8, 3), Conv2D(CHANNELS, 3, padding = "same"), MaxPooling2D()];
         /// A head.
         pub type Head = [Input(4, 4, 6), Flatten(), Dense(2, activation = "softmax")];
+        /// A block: a quarter of each map.
+        pub type Halves = [Input(None, None, None), MaxPooling2D()];
+        /// A block: a vector of each map.
+        pub type Flat = [Input(None, None, None), Flatten()];
     }
 }
 
@@ -371,6 +376,265 @@ fn vgg16_has_its_parameters() {
     assert_eq!(Vgg16::OUTPUT, [4, 4, 512]);
     assert_eq!(plan.layers[17].name.to_string(), "block5_pool");
     assert_eq!(plan.params, 14_714_688 + 8192 * 256 + 256 + 257);
+}
+
+/// Rows of a network whose layers need not be known to the trait solver.
+fn rows_of<N: Network>() -> Vec<(String, Vec<usize>, usize)> {
+    rows(&N::PLAN)
+}
+
+fn expected<const N: usize>(rows: [(&str, &[usize], usize); N]) -> Vec<(String, Vec<usize>, usize)> {
+    rows.map(|(name, shape, params)| (name.to_string(), shape.to_vec(), params)).to_vec()
+}
+
+const SLOPE: f64 = 0.2;
+
+mod rates {
+    pub const DROP: f64 = 0.25;
+}
+
+convnet! {
+    /// One of each kind, with Keras's names.
+    type EachKind = [
+        Input(20, 16, 3),
+        Rescaling(1. / 255),
+        ZeroPadding2D(((1, 0), (2, 1))),
+        Conv2D(8, 3, groups = 1, kernel_initializer = "he_normal", kernel_regularizer = L2(0.001)),
+        Conv2D(6, 3, groups = 2, padding = "same"),
+        BatchNormalization(),
+        ReLU(max_value = 6.0),
+        DepthwiseConv2D((3, 3), depth_multiplier = 2, padding = "same", activation = "relu"),
+        LeakyReLU(SLOPE),
+        SeparableConv2D(10, 3, use_bias = false, pointwise_initializer = LecunUniform()),
+        Activation("tanh"),
+        AveragePooling2D(),
+        UpSampling2D((2, 3), interpolation = "bilinear"),
+        MaxPooling2D(2),
+        Dropout(rates::DROP),
+        GlobalMaxPooling2D(keepdims = true),
+        GlobalAveragePooling2D(),
+        Reshape((1, 2, 5)),
+        Flatten(),
+        BatchNormalization(center = false, momentum = 0.9, epsilon = 1e-5, gamma_initializer = "zeros"),
+        Dense(4),
+        Softmax(),
+    ];
+}
+
+#[test]
+fn every_kind_of_layer_reaches_the_plan() {
+    let rows = rows_of::<EachKind>();
+    assert_eq!(
+        rows,
+        expected([
+            ("rescaling_1", &[20, 16, 3], 0),
+            ("zero_padding2d_1", &[21, 19, 3], 0),
+            ("conv2d_1", &[19, 17, 8], 3 * 3 * 3 * 8 + 8),
+            ("conv2d_2", &[19, 17, 6], 3 * 3 * 4 * 6 + 6),
+            ("batch_normalization_1", &[19, 17, 6], 24),
+            ("re_lu_1", &[19, 17, 6], 0),
+            ("depthwise_conv2d_1", &[19, 17, 12], 3 * 3 * 12 + 12),
+            ("leaky_re_lu_1", &[19, 17, 12], 0),
+            ("separable_conv2d_1", &[17, 15, 10], 3 * 3 * 12 + 12 * 10),
+            ("activation_1", &[17, 15, 10], 0),
+            ("average_pooling2d_1", &[8, 7, 10], 0),
+            ("up_sampling2d_1", &[16, 21, 10], 0),
+            ("max_pooling2d_1", &[8, 10, 10], 0),
+            ("dropout_1", &[8, 10, 10], 0),
+            ("global_max_pooling2d_1", &[1, 1, 10], 0),
+            ("global_average_pooling2d_1", &[10], 0),
+            ("reshape_1", &[1, 2, 5], 0),
+            ("flatten_1", &[10], 0),
+            ("batch_normalization_2", &[10], 30),
+            ("dense_1", &[4], 44),
+            ("softmax_1", &[4], 0),
+        ])
+    );
+    assert_eq!(EachKind::NON_TRAINABLE_PARAMS, 12 + 20);
+}
+
+#[test]
+fn settings_of_all_layers_reach_the_plan() {
+    let layers = EachKind::PLAN.layers;
+    assert_eq!(layers[0].op, Op::Rescaling(rescaling::Spec { scale: 1.0 / 255.0, offset: 0.0 }));
+    assert_eq!(layers[1].op, Op::ZeroPadding2D(zero_padding2d::Spec { top: 1, bottom: 0, left: 2, right: 1 }));
+    let Op::Conv2D(grouped) = layers[3].op else { panic!("a convolution") };
+    assert_eq!(grouped.groups, 2);
+    assert_eq!(layers[5].op, Op::ReLU(relu::Spec { max_value: 6.0, negative_slope: 0.0, threshold: 0.0 }));
+    assert_eq!(layers[7].op, Op::LeakyReLU(leaky_relu::Spec { negative_slope: 0.2 }));
+    let rows_and_columns = up_sampling2d::Spec { rows: 2, columns: 3, interpolation: Interpolation::Bilinear };
+    assert_eq!(layers[11].op, Op::UpSampling2D(rows_and_columns));
+    assert_eq!(layers[13].op, Op::Dropout(dropout::Spec { rate: 0.25 }));
+    let normalization = batch_normalization::Spec { momentum: 0.9, epsilon: 1e-5, center: false, scale: true };
+    assert_eq!(layers[18].op, Op::BatchNormalization(normalization));
+    assert_eq!(layers[20].op, Op::Softmax);
+
+    let [kernel, bias] = layers[2].weights() else { panic!("two weights") };
+    assert_eq!(kernel.initializer, InitializerKind::HeNormal.for_fans(27, 72));
+    assert_eq!((kernel.l2, bias.l2), (0.001, 0.0));
+    let [depthwise, pointwise] = layers[8].weights() else { panic!("two weights") };
+    assert_eq!(depthwise.initializer, InitializerKind::GlorotUniform.for_fans(9 * 12, 9));
+    assert_eq!(pointwise.initializer, InitializerKind::LecunUniform.for_fans(12, 10));
+    assert_eq!(layers[18].weights()[0].initializer, Initializer::Zeros);
+}
+
+convnet! {
+    /// A residual block of any size.
+    type Residual<const CHANNELS: usize> = [
+        Input(None, None, CHANNELS),
+        Add([
+            Conv2D(CHANNELS, 3, padding = "same", use_bias = false),
+            BatchNormalization(),
+            ReLU(),
+            Conv2D(CHANNELS, 3, padding = "same", use_bias = false),
+            BatchNormalization(),
+        ], []),
+        ReLU(),
+    ];
+
+    /// Half the height and width.
+    type Down = [
+        Input(None, None, None),
+        Concatenate(
+            [Conv2D(8, 3, strides = 2, padding = "same")],
+            [MaxPooling2D(2, padding = "same")],
+            name = "half",
+        ),
+    ];
+
+    type Residuals = [
+        Input(16, 12, 3),
+        Conv2D(8, 3, padding = "same", name = "stem"),
+        Residual<8>,
+        Repeat(2, [Residual<8>(trainable = false), Dropout(0.1)]),
+        Down,
+        Residual<16>,
+        GlobalAveragePooling2D(),
+        Dense(5, activation = "softmax"),
+    ];
+
+    type Nested = [
+        Input(8, 8, 2),
+        Repeat(2, [
+            Add(
+                [Repeat(2, [Conv2D(2, 3, padding = "same")]), Concatenate([Conv2D(1, 1)], [Conv2D(1, 1)])],
+                [],
+                [Conv2D(2, 1, trainable = false)],
+            ),
+        ]),
+        Flatten(),
+    ];
+}
+
+#[test]
+fn branches_and_blocks_are_laid_out_in_the_order_of_the_listing() {
+    let block = |conv: usize| {
+        let params = 3 * 3 * 8 * 8;
+        let row = |kind: &str, number: usize, params: usize| (format!("{kind}_{number}"), vec![16, 12, 8], params);
+        vec![
+            row("conv2d", 2 * conv - 1, params),
+            row("batch_normalization", 2 * conv - 1, 32),
+            row("re_lu", 2 * conv - 1, 0),
+            row("conv2d", 2 * conv, params),
+            row("batch_normalization", 2 * conv, 32),
+            row("add", conv, 0),
+            row("re_lu", 2 * conv, 0),
+        ]
+    };
+    let rows = rows_of::<Residuals>();
+    let mut wanted = expected([("stem", &[16, 12, 8], 3 * 3 * 3 * 8 + 8)]);
+    wanted.extend(block(1));
+    for round in [1, 2] {
+        wanted.extend(block(1 + round));
+        wanted.push((format!("dropout_{round}"), vec![16, 12, 8], 0));
+    }
+    wanted.extend(expected([
+        ("conv2d_7", &[8, 6, 8], 3 * 3 * 8 * 8 + 8),
+        ("max_pooling2d_1", &[8, 6, 8], 0),
+        ("half", &[8, 6, 16], 0),
+    ]));
+    assert_eq!(rows[..wanted.len()], wanted);
+    assert_eq!(rows.last(), Some(&("dense_1".to_string(), vec![5], 85)));
+
+    let plan = Residuals::PLAN;
+    let half = plan.layers.iter().position(|layer| layer.name.to_string() == "half").expect("the merge");
+    assert_eq!(plan.layers[half].inputs(), [half - 1, half]);
+    let frozen: usize = plan.layers[8..24].iter().map(|layer| layer.params()).sum();
+    let moving = 2 * 16 + 2 * 32;
+    assert_eq!(Residuals::NON_TRAINABLE_PARAMS, frozen + moving);
+}
+
+#[test]
+fn branches_and_repetitions_nest() {
+    let names: Vec<String> = rows_of::<Nested>().into_iter().map(|(name, ..)| name).collect();
+    assert_eq!(
+        names,
+        [
+            "conv2d_1",
+            "conv2d_2",
+            "conv2d_3",
+            "conv2d_4",
+            "concatenate_1",
+            "conv2d_5",
+            "add_1", //
+            "conv2d_6",
+            "conv2d_7",
+            "conv2d_8",
+            "conv2d_9",
+            "concatenate_2",
+            "conv2d_10",
+            "add_2", //
+            "flatten_1",
+        ]
+    );
+    assert_eq!(Nested::NON_TRAINABLE_PARAMS, 2 * 6);
+    let add = Nested::PLAN.layers[6];
+    assert_eq!(add.inputs(), [5, 0, 6]);
+}
+
+#[test]
+fn a_block_takes_maps_of_many_sizes() {
+    type Small = convnet![Input(4, 4, 8), Residual<8>];
+    type Large = convnet![Input(64, 32, 8), Residual<8>];
+    type Named = convnet![Input(9, 9, 3), Down, Flatten()];
+    assert_eq!((Small::OUTPUT, Large::OUTPUT), (&[4, 4, 8][..], &[64, 32, 8][..]));
+    assert_eq!(Small::PARAMS, Large::PARAMS);
+    assert_eq!(Named::OUTPUT, [5 * 5 * 11]);
+}
+
+convnet! {
+    type Classifier<const CLASSES: usize> = [elsewhere::Maps<6>(trainable = false), Flatten(), Dense(CLASSES)];
+    type AnySize<const EDGE: usize> = [
+        Input(EDGE, EDGE, 3),
+        Repeat(2, [Conv2D(8, 3), elsewhere::Halves]),
+        GlobalAveragePooling2D(),
+        Dense(2),
+    ];
+    type Rounds<const N: usize> = [Input(4), Repeat(N, [Dense(4, activation = "relu")]), Dense(1)];
+    type FrozenHead = [Base(trainable = false), elsewhere::Flat(trainable = true), Dense(10, trainable = false)];
+}
+
+const ROUNDS: usize = 3;
+
+#[test]
+fn const_generics_reach_every_layer() {
+    assert_eq!((Classifier::<7>::PARAMS, Classifier::<7>::TRAINABLE_PARAMS), (168 + 97 * 7, 97 * 7));
+    assert_eq!(rows_of::<AnySize<30>>()[3], ("max_pooling2d_2".to_string(), vec![6, 6, 8], 0));
+    assert_eq!(AnySize::<30>::PARAMS, AnySize::<50>::PARAMS);
+    assert_eq!(Rounds::<5>::PARAMS, 5 * 20 + 5);
+    type Constant = convnet![Input(4), Repeat({ ROUNDS }, [Dense(4)]), Dense(1)];
+    assert_eq!(Constant::PARAMS, 3 * 20 + 5);
+}
+
+#[test]
+fn frozen_networks_keep_their_weights() {
+    assert_eq!(FrozenHead::TRAINABLE_PARAMS, 0);
+    assert_eq!(FrozenHead::PARAMS, 55_744 + 5770);
+    type InAType = convnet![Base(trainable = false), Flatten(), Dense(10, activation = "softmax")];
+    assert_eq!((InAType::PARAMS, InAType::TRAINABLE_PARAMS), (61_514, 5770));
+    assert!(!InAType::PLAN.layers[0].trainable && InAType::PLAN.layers[6].trainable);
+    let summary = InAType::summary().to_string();
+    assert!(summary.contains("Trainable params: 5,770\nNon-trainable params: 55,744"), "{summary}");
 }
 
 /// As many layers as a network may have, without names and behind a named one.

@@ -6,12 +6,29 @@ mod nets;
 
 use convnet_core::dfdx::prelude::*;
 use convnet_core::dfdx::{Buildable, dfdx};
-use convnet_core::layers::Window;
-use convnet_core::layers::activation::{Linear, Relu, Sigmoid, Softmax, Tanh};
-use convnet_core::layers::conv2d::Conv2D;
+use convnet_core::layers::activation::{Alone, Linear, Relu, Sigmoid, Softmax, SoftmaxLayer, Tanh};
+use convnet_core::layers::average_pooling2d::AveragePooling2D;
+use convnet_core::layers::batch_normalization::BatchNormalization;
+use convnet_core::layers::composition::{Add, Concatenate};
+use convnet_core::layers::conv2d::{Conv2D, GroupedConv2D};
 use convnet_core::layers::dense::Dense;
+use convnet_core::layers::depthwise_conv2d::DepthwiseConv2D;
+use convnet_core::layers::dropout::Dropout;
+use convnet_core::layers::flatten::Flatten;
+use convnet_core::layers::global_average_pooling2d::GlobalAveragePooling2D;
+use convnet_core::layers::global_max_pooling2d::GlobalMaxPooling2D;
+use convnet_core::layers::leaky_relu::LeakyReLU;
 use convnet_core::layers::max_pooling2d::MaxPooling2D;
-use convnet_core::shape::size::{Map, Num, Vector};
+use convnet_core::layers::relu::ReLU;
+use convnet_core::layers::rescaling::Rescaling;
+use convnet_core::layers::reshape::Reshape;
+use convnet_core::layers::separable_conv2d::SeparableConv2D;
+use convnet_core::layers::settings::HeNormal;
+use convnet_core::layers::up_sampling2d::{Bilinear, Nearest, UpSampling2D};
+use convnet_core::layers::zero_padding2d::ZeroPadding2D;
+use convnet_core::layers::{Frozen, Initialized, Merge, Named, Nested, Regularized, Repeat, Window};
+use convnet_core::plan::Plan;
+use convnet_core::shape::size::{Hex, Letters, Map, Num, Vector};
 use convnet_core::shape::walk::{Same, Valid};
 use convnet_core::{Result, Sequential};
 use dfdx::nn::BuildOnDevice;
@@ -20,12 +37,21 @@ use dfdx::tensor::OwnedTape;
 use dfdx::tensor_ops::{PermuteTo, SumTo};
 use naive::{assert_close, numbers, slopes};
 use nets::*;
-use typenum::{U1, U2, U3, U4, U5, U6, U7};
+use typenum::{U0, U1, U2, U3, U4, U5, U6, U7, U12, U24};
 
 type Taped = OwnedTape<f32, Cpu>;
 
 fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&value| f64::from(value)).collect()
+}
+
+/// Random weights; variances are positive.
+fn weights(plan: &Plan, seed: u64) -> Vec<f32> {
+    let mut weights = numbers(seed, plan.params);
+    for (_, variance) in plan.weights().filter(|(_, weight)| weight.name == "moving_variance") {
+        weights[variance.range()].iter_mut().for_each(|value| *value = value.abs() + 0.1);
+    }
+    weights
 }
 
 /// Holds outputs, weight gradients and input gradients of `N` on a batch of two against the definition. The loss is a
@@ -39,7 +65,7 @@ where
     const BATCH: usize = 2;
     let dev = Cpu::seed_from_u64(seed);
     let mut model = dev.build_module::<N, f32>();
-    let weights = numbers(seed, N::PARAMS);
+    let weights = weights(&N::PLAN, seed);
     model.from_flat(&weights)?;
     let pixels = numbers(seed + 1, BATCH * N::PLAN.input.len());
     let factors = numbers(seed + 2, BATCH * N::PLAN.output.len());
@@ -59,7 +85,11 @@ where
     };
     assert_close("output", &outputs.as_vec(), &predict(&weights, &pixels), 1e-5);
     let found = model.flat_gradients(&mut gradients).expect("memory");
-    assert_close("weight gradient", &found, &slopes(&weights, |weights| loss(weights, &pixels)), 1e-4);
+    let mut expected = slopes(&weights, |weights| loss(weights, &pixels));
+    for (_, moving) in N::PLAN.weights().filter(|(_, weight)| weight.name.starts_with("moving")) {
+        expected[moving.range()].fill(0.0);
+    }
+    assert_close("weight gradient", &found, &expected, 1e-4);
     let found = gradients.get(&batch).as_vec();
     assert_close("input gradient", &found, &slopes(&pixels, |pixels| loss(&weights, pixels)), 1e-4);
     Ok(())
@@ -111,6 +141,109 @@ fn activations_of_vectors_and_maps() -> Result<()> {
     check::<On<4, 5, 2, Conv2D<U3, Square<U2, U1>, Sigmoid, true>>>(46)?;
     check::<On<4, 5, 2, Conv2D<U3, Square<U2, U1>, Tanh, true>>>(47)?;
     check::<On<4, 5, 2, Conv2D<U3, Square<U2, U1>, Softmax, true>>>(48)
+}
+
+#[test]
+fn grouped_convolutions() -> Result<()> {
+    check::<On<5, 6, 4, GroupedConv2D<U6, Window<U3, U2, U2, U1, U1, U1, Same>, Tanh, U2, true>>>(61)?;
+    check::<On<4, 5, 6, GroupedConv2D<U3, Window<U2, U3, U1, U1, U2, U1, Valid>, Linear, U3, false>>>(62)?;
+    check::<On<3, 3, 2, GroupedConv2D<U4, Square<U2, U1>, Relu, Num<1>, true>>>(63)
+}
+
+#[test]
+fn depthwise_convolutions() -> Result<()> {
+    check::<On<5, 6, 3, DepthwiseConv2D<U1, Window<U3, U2, U1, U2, U1, U1, Same>, Relu, true>>>(71)?;
+    check::<On<6, 5, 2, DepthwiseConv2D<U3, Window<U2, U3, U1, U1, U3, U1, Valid>, Linear, false>>>(72)?;
+    check::<On<4, 4, 1, DepthwiseConv2D<Hex<0, 0, 0, 0, 0, 0, 0, 2>, Square<U2, U2>, Sigmoid, true>>>(73)
+}
+
+#[test]
+fn separable_convolutions() -> Result<()> {
+    check::<On<5, 6, 3, SeparableConv2D<U4, U1, Window<U3, U3, U2, U2, U1, U1, Same>, Tanh, true>>>(81)?;
+    check::<On<6, 6, 2, SeparableConv2D<U3, U2, Window<U2, U3, U1, U1, U2, U2, Valid>, Linear, false>>>(82)
+}
+
+#[test]
+fn average_poolings() -> Result<()> {
+    check::<On<6, 8, 3, AveragePooling2D<Square<U2, U2>>>>(91)?;
+    check::<On<7, 7, 2, AveragePooling2D<Window<U3, U2, U2, U3, U1, U1, Valid>>>>(92)?;
+    check::<On<5, 7, 1, AveragePooling2D<Window<U2, U3, U2, U2, U1, U1, Same>>>>(93)
+}
+
+#[test]
+fn global_poolings() -> Result<()> {
+    check::<On<3, 4, 5, GlobalAveragePooling2D<false>>>(101)?;
+    check::<On<4, 3, 2, GlobalAveragePooling2D<true>>>(102)?;
+    check::<On<3, 4, 5, GlobalMaxPooling2D<false>>>(103)?;
+    check::<On<4, 3, 2, (GlobalMaxPooling2D<true>, Flatten)>>(104)
+}
+
+#[test]
+fn paddings_and_enlargements() -> Result<()> {
+    check::<On<3, 4, 2, ZeroPadding2D<U1, U2, U3, U0>>>(111)?;
+    check::<On<3, 2, 2, UpSampling2D<U2, U3, Nearest>>>(112)?;
+    check::<On<3, 4, 2, UpSampling2D<U2, U3, Bilinear>>>(113)?;
+    check::<On<1, 2, 1, UpSampling2D<U4, U1, Bilinear>>>(114)
+}
+
+#[test]
+fn reshapings() -> Result<()> {
+    check::<On<2, 3, 4, (Reshape<(U4, U3, U2)>, (Conv2D<U2, Square<U2, U1>, Tanh, true>, Flatten))>>(121)?;
+    check::<On<2, 3, 4, (Reshape<(U24,)>, (Dense<U12, Relu, true>, Reshape<(U2, U3, U2)>))>>(122)
+}
+
+#[test]
+fn activations_as_layers() -> Result<()> {
+    check::<On<2, 3, 4, Alone<Relu>>>(131)?;
+    check::<On<2, 3, 4, (Alone<Linear>, (Alone<Tanh>, Alone<Softmax>))>>(132)?;
+    check::<OnVector<5, (Alone<Sigmoid>, SoftmaxLayer)>>(133)?;
+    check::<On<3, 3, 2, LeakyReLU<{ bits(0.3) }>>>(134)?;
+    check::<OnVector<20, ReLU<{ bits(f64::INFINITY) }, { bits(0.0) }, { bits(0.0) }>>>(135)?;
+    check::<OnVector<40, ReLU<{ bits(0.5) }, { bits(0.1) }, { bits(0.25) }>>>(136)?;
+    check::<On<3, 3, 2, Rescaling<{ bits(2.0) }, { bits(-1.0) }>>>(137)
+}
+
+const fn bits(number: f64) -> u64 {
+    number.to_bits()
+}
+
+type Normalized<const CENTER: bool, const SCALE: bool> =
+    BatchNormalization<{ bits(0.9) }, { bits(0.001) }, CENTER, SCALE>;
+
+#[test]
+fn layers_that_differ_in_training() -> Result<()> {
+    check::<On<3, 2, 3, Normalized<true, true>>>(141)?;
+    check::<On<3, 2, 3, Normalized<false, true>>>(142)?;
+    check::<OnVector<4, Normalized<true, false>>>(143)?;
+    check::<OnVector<4, (Normalized<false, false>, Dropout<{ bits(0.5) }>)>>(144)
+}
+
+#[test]
+fn branches() -> Result<()> {
+    type Same3<F> = Conv2D<F, Square<U3, U1, Same>, Tanh, true>;
+    check::<On<4, 3, 2, Merge<Add, (Same3<U2>, ())>>>(151)?;
+    check::<On<4, 3, 2, Merge<Add, ((), (), ())>>>(152)?;
+    check::<On<4, 3, 2, Merge<Concatenate, (Same3<U3>, (), (Alone<Tanh>, Same3<U1>))>>>(153)?;
+    check::<OnVector<5, Merge<Concatenate, (Dense<U2, Relu, true>, (), Dense<U3, Tanh, false>)>>>(154)?;
+    // Branches in branches, and all that can be merged.
+    type Inner = (Same3<U2>, (Merge<Add, ((), Same3<U2>)>, LeakyReLU<{ bits(0.1) }>));
+    check::<On<4, 3, 2, Merge<Concatenate, (Inner, (Inner, Inner))>>>(155)?;
+    type Eight<L> = (L, (), L, (), L, (), L, L);
+    check::<On<2, 2, 2, Merge<Concatenate, Eight<Conv2D<U1, Square<U1, U1>, Linear, true>>>>>(156)?;
+    check::<OnVector<3, Merge<Add, Eight<Dense<U3, Tanh, true>>>>>(157)
+}
+
+#[test]
+fn repeated_nested_and_wrapped_layers() -> Result<()> {
+    const OUT: u128 = u128::from_be_bytes(*b"out\0\0\0\0\0\0\0\0\0\0\0\0\0");
+    type Step = Conv2D<U2, Square<U2, U1>, Tanh, true>;
+    check::<On<6, 7, 2, (Repeat<U3, Step>, Flatten)>>(161)?;
+    check::<On<5, 5, 2, Repeat<Num<2>, (Step, Normalized<true, true>)>>>(162)?;
+    check::<On<9, 9, 2, (Frozen<Nested<Base>>, (Flatten, Dense<U1, Sigmoid, true>))>>(163)?;
+    type Wrapped = Regularized<Initialized<Named<Dense<U3, Tanh, true>, Letters<3, OUT, 0, 0, 0>>, 0, HeNormal>, 0, 0>;
+    check::<OnVector<4, (Frozen<Wrapped>, Dense<U2, Linear, true>)>>(164)?;
+    assert_eq!(<OnVector<4, Wrapped> as convnet_core::Network>::PLAN.layers[0].name.to_string(), "out");
+    Ok(())
 }
 
 #[test]
@@ -169,9 +302,17 @@ fn permuted_tensors_are_read_in_their_own_order() -> Result<()> {
         .flat_map(|j| (0..3).flat_map(move |i| (0..2).map(move |c| (i * 3 + j) * 2 + c)))
         .map(|index| values[index])
         .collect();
-    let permuted: InputOf<Net> = dev.inputs::<Net, _>(1, transposed)?.permute::<_, Axes4<0, 2, 1, 3>>();
+    let transposed = dev.inputs::<Net, _>(1, transposed)?;
+    let permuted: InputOf<Net> = transposed.clone().permute::<_, Axes4<0, 2, 1, 3>>();
     assert_eq!(permuted.as_vec(), values);
-    let expected = model.forward(dev.inputs::<Net, _>(1, values)?);
+    let straight = dev.inputs::<Net, _>(1, values)?;
+    let expected = model.forward(straight.leaky_trace());
     assert_eq!(model.forward(permuted).as_vec(), expected.as_vec());
+
+    let permuted: InputOf<Net, usize, Taped> = transposed.leaky_trace().permute::<_, Axes4<0, 2, 1, 3>>();
+    let found = model.forward(permuted).square().sum().backward().get(&transposed);
+    let found: InputOf<Net> = found.permute::<_, Axes4<0, 2, 1, 3>>();
+    let expected = expected.square().sum().backward().get(&straight);
+    assert_eq!(found.as_vec(), expected.as_vec(), "and their gradients are written in it");
     Ok(())
 }

@@ -5,12 +5,30 @@ mod nets;
 
 use convnet_core::dfdx::prelude::*;
 use convnet_core::dfdx::{Batched, Buildable, dfdx};
-use convnet_core::shape::walk::{self, Walk};
-use convnet_core::{Definition, Network, Result};
+use convnet_core::layers::activation::{Alone, Linear, Relu, SoftmaxLayer, Tanh};
+use convnet_core::layers::average_pooling2d::AveragePooling2D;
+use convnet_core::layers::batch_normalization::BatchNormalization;
+use convnet_core::layers::composition::{Add, Concatenate};
+use convnet_core::layers::conv2d::{Conv2D, GroupedConv2D};
+use convnet_core::layers::dense::Dense;
+use convnet_core::layers::depthwise_conv2d::DepthwiseConv2D;
+use convnet_core::layers::dropout::Dropout;
+use convnet_core::layers::flatten::Flatten;
+use convnet_core::layers::global_average_pooling2d::GlobalAveragePooling2D;
+use convnet_core::layers::global_max_pooling2d::GlobalMaxPooling2D;
+use convnet_core::layers::max_pooling2d::MaxPooling2D;
+use convnet_core::layers::reshape::Reshape;
+use convnet_core::layers::separable_conv2d::SeparableConv2D;
+use convnet_core::layers::up_sampling2d::{Bilinear, Nearest, UpSampling2D};
+use convnet_core::layers::zero_padding2d::ZeroPadding2D;
+use convnet_core::layers::{Frozen, Merge, Repeat, Window};
+use convnet_core::shape::size::{Hex, Map, Num, Vector};
+use convnet_core::shape::walk::{self, Same, Valid, Walk};
+use convnet_core::{Definition, Network, Result, Sequential};
 use dfdx::shapes::Shape;
 use dfdx::tensor::{OnesTensor, OwnedTape, ZerosTensor};
 use nets::*;
-use typenum::{U1, U2, U3, U4, U10, U32, U64, U512};
+use typenum::{U0, U1, U2, U3, U4, U5, U6, U7, U8, U9, U10, U24, U32, U64, U96, U512};
 
 const _: () = assert!(Digits::PARAMS == 93_322);
 const _: () = assert!(Vgg16::PARAMS == 14_714_688);
@@ -43,6 +61,81 @@ fn types_and_plans_agree() {
     agrees_with_plan::<Odd>();
     agrees_with_plan::<Vgg16>();
     agrees_with_plan::<Nothing>();
+}
+
+type On<const H: usize, const W: usize, const C: usize, Tree> =
+    Sequential<Map<H, W, C>, (Num<H>, Num<W>, Num<C>), Tree>;
+type OnVector<const N: usize, Tree> = Sequential<Vector<N>, (Num<N>,), Tree>;
+type Normal = BatchNormalization<{ 0.9f64.to_bits() }, { 0.001f64.to_bits() }, true, false>;
+type HexThree = Hex<0, 0, 0, 0, 0, 0, 0, 3>;
+
+/// Windows of every size, stride, dilation and padding on maps of every size around them.
+#[test]
+fn types_and_plans_agree_on_windows() {
+    macro_rules! on_maps {
+        ($($layer:ty),*) => {$(
+            agrees_with_plan::<On<5, 7, 3, $layer>>();
+            agrees_with_plan::<On<6, 5, 1, $layer>>();
+            agrees_with_plan::<On<9, 8, 2, $layer>>();
+            agrees_with_plan::<On<150, 31, 64, $layer>>();
+        )*};
+    }
+    type Odd = Window<U3, U2, U2, U3, U1, U1, Valid>;
+    type Wide = Window<U2, HexThree, U1, U1, U3, U2, Valid>;
+    type Padded = Window<U5, Num<4>, U2, U1, U1, U2, Same>;
+    on_maps! {
+        DepthwiseConv2D<U1, Odd, Linear, true>, DepthwiseConv2D<HexThree, Wide, Linear, true>,
+        DepthwiseConv2D<Num<2>, Padded, Linear, false>, SeparableConv2D<U7, U2, Odd, Linear, true>,
+        SeparableConv2D<HexThree, Num<1>, Wide, Linear, true>, SeparableConv2D<U1, U3, Padded, Linear, false>,
+        GroupedConv2D<U6, Odd, Linear, U1, true>, AveragePooling2D<Odd>, AveragePooling2D<Square<U2, U2, Same>>,
+        MaxPooling2D<Square<U5, U1>>
+    }
+    agrees_with_plan::<On<6, 6, 12, GroupedConv2D<U8, Odd, Linear, U4, true>>>();
+    agrees_with_plan::<On<6, 6, 12, GroupedConv2D<HexThree, Padded, Linear, HexThree, true>>>();
+}
+
+#[test]
+fn types_and_plans_agree_on_other_layers() {
+    macro_rules! on_maps {
+        ($($layer:ty),*) => {$(
+            agrees_with_plan::<On<1, 1, 1, $layer>>();
+            agrees_with_plan::<On<6, 5, 3, $layer>>();
+            agrees_with_plan::<On<17, 32, 8, $layer>>();
+        )*};
+    }
+    type Both = (ZeroPadding2D<U1, U0, U2, U1>, UpSampling2D<U2, U2, Nearest>);
+    type Three =
+        Merge<Concatenate, ((), Normal, (Dropout<{ 0.5f64.to_bits() }>, Conv2D<U5, Square<U1, U1>, Relu, true>))>;
+    on_maps! {
+        GlobalAveragePooling2D<false>, GlobalAveragePooling2D<true>, GlobalMaxPooling2D<false>,
+        GlobalMaxPooling2D<true>, ZeroPadding2D<U0, U0, U0, U0>, ZeroPadding2D<U1, HexThree, Num<5>, U2>,
+        UpSampling2D<U1, U1, Bilinear>, UpSampling2D<HexThree, Num<2>, Bilinear>, Both, Repeat<U3, Both>,
+        Alone<Tanh>, SoftmaxLayer, Normal, Three, Repeat<HexThree, Three>, Merge<Add, (Normal, (), Frozen<Normal>)>,
+        (Three, Merge<Concatenate, (Both, Both, Both)>)
+    }
+    agrees_with_plan::<On<2, 3, 4, Reshape<(U24,)>>>();
+    agrees_with_plan::<On<2, 3, 4, Reshape<(Num<4>, HexThree, U2)>>>();
+    agrees_with_plan::<OnVector<9, Reshape<(U3, U1, HexThree)>>>();
+    agrees_with_plan::<OnVector<9, Merge<Concatenate, ((), Dense<U5, Relu, true>, Normal)>>>();
+}
+
+/// What no plan allows has some shape in types nevertheless: nothing but the plan is to complain of it.
+#[test]
+fn shapes_of_faulty_networks_are_total() {
+    type Zero = Window<U0, U9, U0, U1, U0, U1, Valid>;
+    type Behind<In, L> = <L as Walk<In>>::Out;
+    type In = (U4, U4, U3);
+    same::<Behind<In, DepthwiseConv2D<U0, Zero, Linear, true>>, (U4, U1, U0)>();
+    same::<Behind<In, SeparableConv2D<U0, U0, Zero, Linear, true>>, (U4, U1, U0)>();
+    same::<Behind<In, AveragePooling2D<Zero>>, (U4, U1, U3)>();
+    same::<Behind<In, GroupedConv2D<U2, Square<U3, U1>, Linear, U0, true>>, (U2, U2, U2)>();
+    same::<Behind<In, UpSampling2D<U0, U2, Nearest>>, (U0, U8, U3)>();
+    same::<Behind<In, Merge<Add, ((), Flatten)>>, In>();
+    same::<Behind<In, Merge<Concatenate, (Flatten, (), Flatten)>>, (U96,)>();
+    same::<Behind<In, Merge<Concatenate, ((), Flatten, ())>>, (U4, U4, U6)>();
+    same::<Behind<In, Merge<Concatenate, ((), UpSampling2D<U2, U2, Nearest>)>>, (U4, U4, U6)>();
+    same::<Behind<In, Repeat<U0, Flatten>>, In>();
+    same::<Behind<In, Reshape<(U7,)>>, (U7,)>();
 }
 
 #[test]

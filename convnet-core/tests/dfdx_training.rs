@@ -6,12 +6,25 @@ mod nets;
 
 use convnet_core::dfdx::prelude::*;
 use convnet_core::dfdx::{Slot, dfdx};
-use convnet_core::{Network, Result};
-use dfdx::optim::{Adam, AdamConfig, Sgd, SgdConfig};
+use convnet_core::layers::activation::{Alone, Linear, Relu, Softmax};
+use convnet_core::layers::batch_normalization::BatchNormalization;
+use convnet_core::layers::composition::Add;
+use convnet_core::layers::conv2d::Conv2D;
+use convnet_core::layers::dense::Dense;
+use convnet_core::layers::dropout::Dropout;
+use convnet_core::layers::flatten::Flatten;
+use convnet_core::layers::global_average_pooling2d::GlobalAveragePooling2D;
+use convnet_core::layers::settings::{HeNormal, Ones};
+use convnet_core::layers::{Initialized, Merge, Repeat};
+use convnet_core::shape::size::{Map, Num};
+use convnet_core::shape::walk::Same;
+use convnet_core::{Network, Result, Sequential};
+use dfdx::optim::{Adam, AdamConfig, Momentum, Sgd, SgdConfig};
 use dfdx::shapes::ConstShape;
 use naive::numbers;
 use nets::*;
 use std::path::PathBuf;
+use typenum::{U1, U2, U3, U4, U8, U12, U64};
 
 /// 32 noisy images of a bright bar, one column to each class.
 fn bars() -> (Vec<f32>, Vec<usize>) {
@@ -189,13 +202,7 @@ fn safetensors_come_back_and_have_the_names_of_the_plan() {
     std::fs::remove_file(&path).expect("and removed");
     assert_eq!(saved.to_flat(), loaded.to_flat());
 
-    let header = String::from_utf8_lossy(&bytes[8..8 + bytes[0] as usize + 256 * bytes[1] as usize]);
-    for (layer, weight) in Digits::PLAN.weights() {
-        let sizes: Vec<String> = weight.sizes().iter().map(usize::to_string).collect();
-        let entry = format!(r#""{}/{}":{{"dtype":"F32","shape":[{}]"#, layer.name, weight.name, sizes.join(","));
-        assert!(header.contains(&entry), "{entry} in {header}");
-    }
-    assert_eq!(header.matches("F32").count(), Digits::PLAN.weights().count());
+    assert_names_are_in::<Digits>(&bytes);
 }
 
 #[test]
@@ -206,4 +213,130 @@ fn weights_of_another_network_are_refused() {
     let refused = dev.build_module::<Digits, f32>().load_safetensors(&path);
     std::fs::remove_file(&path).expect("and removed");
     assert!(refused.is_err());
+}
+
+type On<const H: usize, const W: usize, const C: usize, Tree> =
+    Sequential<Map<H, W, C>, (Num<H>, Num<W>, Num<C>), Tree>;
+type Normal = BatchNormalization<{ 0.9f64.to_bits() }, { 0.001f64.to_bits() }, true, true>;
+
+fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&value| f64::from(value)).collect()
+}
+
+/// A small residual network: a stem, three residual blocks (one that halves the map), a mean.
+type Convolved<F, S> = (Conv2D<F, Square<U3, S, Same>, Linear, false>, Normal);
+type Rectified = Alone<Relu>;
+type Shortcut<F> = (Conv2D<F, Square<U1, U2>, Linear, false>, Normal);
+type Residual = (Merge<Add, ((Convolved<U8, U1>, (Rectified, Convolved<U8, U1>)), ())>, Rectified);
+type Halving = (Merge<Add, ((Convolved<U12, U2>, (Rectified, Convolved<U12, U1>)), Shortcut<U12>)>, Rectified);
+type ResNet = On<
+    12,
+    12,
+    1,
+    (
+        ((Convolved<U8, U1>, Rectified), Repeat<U2, Residual>),
+        (Halving, (GlobalAveragePooling2D<false>, (Dropout<{ 0.1f64.to_bits() }>, Dense<U4, Softmax, true>))),
+    ),
+>;
+
+/// 16 noisy images with one bright quarter, which is their class.
+fn quarters() -> (Vec<f32>, Vec<usize>) {
+    let classes: Vec<usize> = (0..16).map(|image| image % 4).collect();
+    let mut pixels = numbers(31, classes.len() * 144);
+    for (image, &class) in pixels.chunks_exact_mut(144).zip(&classes) {
+        for (i, pixel) in image.iter_mut().enumerate() {
+            let (row, column) = (i / 12, i % 12);
+            *pixel +=
+                if (row / 6, column / 6) == (class / 2, class % 2) { 1.0 + (i % (2 + class)) as f32 } else { 0.0 };
+        }
+    }
+    (pixels, classes)
+}
+
+#[test]
+fn a_residual_network_learns() -> Result<()> {
+    let dev = Cpu::seed_from_u64(5);
+    let mut model = dev.build_module::<ResNet, f32>();
+    assert_eq!(model.num_trainable_params(), ResNet::TRAINABLE_PARAMS);
+    let mut optimizer =
+        Sgd::new(&model, SgdConfig { lr: 0.1, momentum: Some(Momentum::Nesterov(0.9)), ..Default::default() });
+    let (pixels, classes) = quarters();
+    let images = dev.inputs::<ResNet, _>(16, pixels)?;
+    let targets = dev.one_hot::<ResNet, _>(16, &classes)?;
+    let mut gradients = model.alloc_grads();
+    let mut losses = Vec::new();
+    for _ in 0..30 {
+        let logits = model.logits_mut(images.clone().traced(gradients));
+        let loss = cross_entropy_with_logits_loss(logits, targets.clone());
+        losses.push(loss.array());
+        gradients = loss.backward();
+        optimizer.update(&mut model, &gradients).expect("every weight has a gradient");
+        model.zero_grads(&mut gradients);
+    }
+    assert!(losses[29] < 0.2 * losses[0], "{losses:?}");
+
+    // Saved under the plan's names, moving statistics and all, and the same in another model.
+    let path = file("residual.safetensors");
+    model.save_safetensors(&path).expect("a file can be written");
+    let mut loaded = dev.build_module::<ResNet, f32>();
+    loaded.load_safetensors(&path).expect("and read");
+    let bytes = std::fs::read(&path).expect("and read again");
+    std::fs::remove_file(&path).expect("and removed");
+    assert_eq!(loaded.to_flat(), model.to_flat());
+    assert_eq!(loaded.forward(images.clone()).as_vec(), model.forward(images).as_vec());
+    assert_names_are_in::<ResNet>(&bytes);
+    Ok(())
+}
+
+/// Every weight of the plan, with its shape, stands in the header of a safetensors file, and nothing else.
+fn assert_names_are_in<N: Network>(file: &[u8]) {
+    let len = u64::from_le_bytes(file[..8].try_into().expect("eight bytes")) as usize;
+    let header = String::from_utf8_lossy(&file[8..8 + len]);
+    for (layer, weight) in N::PLAN.weights() {
+        let sizes: Vec<String> = weight.sizes().iter().map(usize::to_string).collect();
+        let entry = format!(r#""{}/{}":{{"dtype":"F32","shape":[{}]"#, layer.name, weight.name, sizes.join(","));
+        assert!(header.contains(&entry), "{entry} in {header}");
+    }
+    assert_eq!(header.matches("F32").count(), N::PLAN.weights().count());
+}
+
+/// The modules of the layers, taken by themselves, have a name for each weight, too.
+#[test]
+fn layers_have_names_of_their_own() {
+    let path = file("layers.safetensors");
+    let dev = Cpu::default();
+    let (saved, mut loaded) = (dev.build_module::<ResNet, f32>(), dev.build_module::<ResNet, f32>());
+    saved.layers.save_safetensors(&path).expect("a file can be written");
+    loaded.layers.load_safetensors(&path).expect("and read");
+    std::fs::remove_file(&path).expect("and removed");
+    assert_eq!(loaded.to_flat(), saved.to_flat());
+}
+
+#[test]
+fn initialisers_are_honoured() {
+    use convnet_core::plan::{Distribution, Initializer};
+    type Wide = Conv2D<U64, Square<U3, U1>, Linear, true>;
+    type Net = On<5, 5, 6, (Initialized<Initialized<Wide, 0, HeNormal>, 1, Ones>, (Normal, Flatten))>;
+    let mut model = Cpu::seed_from_u64(1).build_module::<Net, f32>();
+    let first = model.to_flat();
+    model.reset_params();
+    let again = model.to_flat();
+    for (layer, weight) in Net::PLAN.weights() {
+        let values = &first[weight.range()];
+        let what = format!("{}/{}", layer.name, weight.name);
+        match weight.initializer {
+            Initializer::Zeros => assert!(values.iter().all(|&value| value == 0.0), "{what}"),
+            Initializer::Ones => assert!(values.iter().all(|&value| value == 1.0), "{what}"),
+            Initializer::VarianceScaling { variance, distribution } => {
+                assert_eq!(distribution, Distribution::TruncatedNormal, "{what}");
+                assert_eq!(variance, 2.0 / 54.0, "{what}");
+                assert_ne!(values, &again[weight.range()], "{what}");
+                let found = wide(values).iter().map(|value| value * value).sum::<f64>() / values.len() as f64;
+                assert!((found / variance - 1.0).abs() < 0.1, "{what}: {found} of {variance}");
+                let most = values.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+                let cut = 2.0 * variance.sqrt() / 0.879_625_661_034_239_8;
+                assert!((0.95 * cut..=cut).contains(&f64::from(most)), "{what}: {most} of {cut}");
+            }
+        }
+    }
 }

@@ -1,11 +1,11 @@
-//! What the parity tests share: the formula that gives weights and inputs (scripts/fixtures.py has the same), and the
+//! What the parity tests share: the formula that gives weights and inputs (scripts/formula.py has the same), and the
 //! numbers that Keras computed.
 
 use convnet::plan::Plan;
 use safetensors::SafeTensors;
 use std::path::Path;
 
-/// `value(stream, i)` of scripts/fixtures.py, in [−1, 1).
+/// `value(stream, i)` of scripts/formula.py, in [−1, 1).
 pub fn value(stream: u64, i: usize) -> f64 {
     let mut z = stream
         .wrapping_mul(0x9E37_79B9_7F4A_7C15)
@@ -65,6 +65,14 @@ impl Fixture {
             .chunks_exact(4)
             .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
             .collect()
+    }
+
+    /// All whole numbers under a key.
+    pub fn counts(&self, key: &str) -> Vec<usize> {
+        let tensors = SafeTensors::deserialize(&self.0).expect("a safetensors file");
+        let tensor = tensors.tensor(key).unwrap_or_else(|error| panic!("{key}: {error}"));
+        let (numbers, _) = tensor.data().as_chunks::<8>();
+        numbers.iter().map(|bytes| u64::from_le_bytes(*bytes) as usize).collect()
     }
 
     /// The largest difference between `found` and the stored samples of it, as a share of the tensor's largest value.

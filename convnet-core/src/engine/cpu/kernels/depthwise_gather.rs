@@ -9,7 +9,9 @@
 //!
 //! Why the tiles are as they are. A tile is one vector of channels at up to eight positions of a run: a tap costs one
 //! load of the kernel and, at each position, one multiply-add with its value from memory, eight independent sums to
-//! hide the latency. The gradient of the kernel turns that round: up to nine taps (all of 3×3) are sums in registers
+//! hide the latency. The tiles of the same columns go down the map row by row, all channels of a row first: what the
+//! window has seen in one row is in the first-level cache for the next, in lines of neighbouring channels that do not
+//! compete for the same few places there. The gradient of the kernel turns that round: up to nine taps (all of 3×3) are sums in registers
 //! while the positions of a run pass by.
 
 use crate::engine::cpu::simd::{Simd, Vectorized};
@@ -17,6 +19,8 @@ use crate::shape::Axis;
 
 /// Taps whose gradients are summed at a time.
 const TAPS: usize = 9;
+/// Channels that go down a map together: whole vectors of every level.
+const CHANNELS: usize = 256;
 
 /// A tap of an axis: its number, and where it lies on the source.
 type Tap = (usize, usize);
@@ -132,28 +136,20 @@ pub(super) struct Sums<'a> {
     pub target: &'a mut [f32],
 }
 
-/// The sums of a run, all pointers at the first channel of the vector.
+/// Neighbours in a run, in all rows and in some channels. Pointers are at the first of those channels.
 #[derive(Clone, Copy)]
 struct Strip<'a> {
-    rows: &'a [Tap],
-    taps: &'a [Tap],
+    gather: &'a Gather,
+    run: &'a Run,
     source: *const f32,
-    /// Floats from one row of the source to the next.
-    source_row: usize,
     kernel: *const f32,
-    /// Floats from one row of the kernel to the next.
-    kernel_row: usize,
-    /// Floats from one position to the next.
-    channels: usize,
     bias: Option<*const f32>,
     relu: bool,
-    /// The first of the run's columns.
     target: *mut f32,
-    /// Columns, and floats from one to the next in source and target.
-    columns: usize,
-    steps: [usize; 2],
-    /// Channels in the vector.
-    count: usize,
+    /// Floats from one position to the next.
+    channels: usize,
+    /// How many of them the strip has.
+    some: usize,
 }
 
 impl Vectorized for Sums<'_> {
@@ -164,81 +160,114 @@ impl Vectorized for Sums<'_> {
         gather.check(source.len(), target.len(), kernel.len(), channels);
         assert!(bias.is_none_or(|bias| bias.len() == channels), "length of the bias");
         let target = target.as_mut_ptr();
-        for (y, rows) in gather.rows.iter().enumerate() {
-            for channel in (0..channels).step_by(S::LANES) {
-                for run in &gather.runs {
-                    let strip = Strip {
-                        rows,
-                        taps: &run.taps,
-                        source: source.as_ptr().wrapping_add(channel),
-                        source_row: gather.widths[0] * channels,
-                        kernel: kernel.as_ptr().wrapping_add(channel),
-                        kernel_row: gather.window[0] * channels,
-                        channels,
-                        bias: bias.map(|bias| bias.as_ptr().wrapping_add(channel)),
-                        relu,
-                        target: target.wrapping_add((y * gather.widths[1] + run.first) * channels + channel),
-                        columns: run.count,
-                        steps: run.steps.map(|step| step * channels),
-                        count: S::LANES.min(channels - channel),
-                    };
-                    // SAFETY: the tables lie within slices of the lengths that `check` has seen, and so do `count`
-                    // channels from `channel` on.
-                    unsafe {
-                        if strip.count == S::LANES {
-                            sum_run::<S, true>(s, strip)
-                        } else {
-                            sum_run::<S, false>(s, strip)
-                        }
-                    }
-                }
+        for first in (0..channels).step_by(CHANNELS) {
+            let some = CHANNELS.min(channels - first);
+            for run in &gather.runs {
+                let strip = Strip {
+                    gather,
+                    run,
+                    source: source.as_ptr().wrapping_add(first),
+                    kernel: kernel.as_ptr().wrapping_add(first),
+                    bias: bias.map(|bias| bias.as_ptr().wrapping_add(first)),
+                    relu,
+                    target: target.wrapping_add(first),
+                    channels,
+                    some,
+                };
+                // SAFETY: the tables lie within slices of the lengths that `check` has seen, and so do `some` channels
+                // from the first on.
+                unsafe { sum_strip(s, strip) }
             }
         }
     }
 }
 
 /// # Safety
-/// `count` floats are readable and writable wherever the strip's taps and columns lead; all of a vector if `WHOLE`.
+/// `some` floats are readable and writable wherever the strip's rows, taps and columns lead.
 #[inline(always)]
-unsafe fn sum_run<S: Simd, const WHOLE: bool>(s: S, mut strip: Strip<'_>) {
-    // SAFETY: the columns that the tiles take are as many as there are; the caller vouches for them.
+unsafe fn sum_strip<S: Simd>(s: S, strip: Strip<'_>) {
+    let (mut column, count) = (0, strip.run.count);
+    // SAFETY: the columns that are taken are as many as there are; the caller vouches for them.
     unsafe {
-        while S::REGISTERS >= 16 && strip.columns >= 8 {
-            strip = sum_tile::<S, 8, WHOLE>(s, strip);
+        while S::REGISTERS >= 16 && count - column >= 8 {
+            sum_columns::<S, 8>(s, strip, column);
+            column += 8;
         }
-        while strip.columns >= 4 {
-            strip = sum_tile::<S, 4, WHOLE>(s, strip);
+        while count - column >= 4 {
+            sum_columns::<S, 4>(s, strip, column);
+            column += 4;
         }
-        if strip.columns >= 2 {
-            strip = sum_tile::<S, 2, WHOLE>(s, strip);
+        if count - column >= 2 {
+            sum_columns::<S, 2>(s, strip, column);
+            column += 2;
         }
-        if strip.columns >= 1 {
-            sum_tile::<S, 1, WHOLE>(s, strip);
+        if count > column {
+            sum_columns::<S, 1>(s, strip, column);
         }
     }
 }
 
-/// Computes the first `COLUMNS` columns, and gives the strip of the others.
-///
 /// # Safety
-/// As for [`sum_run`], with at least as many columns.
+/// As for [`sum_strip`], with `COLUMNS` columns from `column` on.
 #[inline(always)]
-unsafe fn sum_tile<S: Simd, const COLUMNS: usize, const WHOLE: bool>(s: S, strip: Strip<'_>) -> Strip<'_> {
-    let Strip { source, kernel, channels, steps, count, .. } = strip;
+unsafe fn sum_columns<S: Simd, const COLUMNS: usize>(s: S, strip: Strip<'_>, column: usize) {
+    let Strip { gather, run, some, channels, .. } = strip;
+    let source = strip.source.wrapping_add(column * run.steps[0] * channels);
+    let first = strip.target.wrapping_add((run.first + column * run.steps[1]) * channels);
+    for (y, rows) in gather.rows.iter().enumerate() {
+        let target = first.wrapping_add(y * gather.widths[1] * channels);
+        // SAFETY: the caller vouches for `some` channels.
+        unsafe {
+            let mut channel = 0;
+            while some - channel >= S::LANES {
+                let tile = Tile { rows, source, target, channel, count: S::LANES };
+                sum_tile::<S, COLUMNS, true>(s, strip, tile);
+                channel += S::LANES;
+            }
+            if channel < some {
+                let tile = Tile { rows, source, target, channel, count: some - channel };
+                sum_tile::<S, COLUMNS, false>(s, strip, tile);
+            }
+        }
+    }
+}
+
+/// A vector of a strip's channels in one row.
+#[derive(Clone, Copy)]
+struct Tile<'a> {
+    /// The vertical taps.
+    rows: &'a [Tap],
+    /// The whole source, moved so that the run's taps are those of the first column.
+    source: *const f32,
+    /// The first column.
+    target: *mut f32,
+    /// The first channel, and how many.
+    channel: usize,
+    count: usize,
+}
+
+/// # Safety
+/// As for [`sum_columns`]; the tile's channels are some of the strip's, as many as a vector has if `WHOLE`.
+#[inline(always)]
+unsafe fn sum_tile<S: Simd, const COLUMNS: usize, const WHOLE: bool>(s: S, strip: Strip<'_>, tile: Tile<'_>) {
+    let Strip { gather, run, channels, .. } = strip;
+    let Tile { channel, count, .. } = tile;
+    let [from_step, to_step] = run.steps.map(|step| step * channels);
     let mut sums = [s.splat(0.0); COLUMNS];
     if let Some(bias) = strip.bias {
-        // SAFETY: the caller vouches for the vector.
-        sums = [unsafe { read::<S, WHOLE>(s, bias, count) }; COLUMNS];
+        // SAFETY: the caller vouches for the channels.
+        sums = [unsafe { read::<S, WHOLE>(s, bias.wrapping_add(channel), count) }; COLUMNS];
     }
-    for &(u, y) in strip.rows {
-        let (kernel, source) = (kernel.wrapping_add(u * strip.kernel_row), source.wrapping_add(y * strip.source_row));
-        for &(v, x) in strip.taps {
+    for &(u, y) in tile.rows {
+        let kernel = strip.kernel.wrapping_add(u * gather.window[0] * channels + channel);
+        let source = tile.source.wrapping_add(y * gather.widths[0] * channels + channel);
+        for &(v, x) in &run.taps {
             let from = source.wrapping_add(x * channels);
             // SAFETY: the caller vouches for all taps at all columns.
             unsafe {
                 let tap = read::<S, WHOLE>(s, kernel.wrapping_add(v * channels), count);
                 for (column, sum) in sums.iter_mut().enumerate() {
-                    *sum = s.mul_add(read::<S, WHOLE>(s, from.wrapping_add(column * steps[0]), count), tap, *sum);
+                    *sum = s.mul_add(read::<S, WHOLE>(s, from.wrapping_add(column * from_step), count), tap, *sum);
                 }
             }
         }
@@ -247,13 +276,7 @@ unsafe fn sum_tile<S: Simd, const COLUMNS: usize, const WHOLE: bool>(s: S, strip
         // Zero first: `max` gives its second argument where either is NaN, and a NaN shall stay one.
         let sum = if strip.relu { s.max(s.splat(0.0), sum) } else { sum };
         // SAFETY: the caller vouches for all columns.
-        unsafe { write::<S, WHOLE>(s, strip.target.wrapping_add(column * steps[1]), sum, count) }
-    }
-    Strip {
-        source: source.wrapping_add(COLUMNS * steps[0]),
-        target: strip.target.wrapping_add(COLUMNS * steps[1]),
-        columns: strip.columns - COLUMNS,
-        ..strip
+        unsafe { write::<S, WHOLE>(s, tile.target.wrapping_add(column * to_step + channel), sum, count) }
     }
 }
 
