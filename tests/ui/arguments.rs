@@ -5,7 +5,7 @@ use convnet::prelude::*;
 convnet! {
     type Unknown = [Input(28, 28, 1), Conv2D(32, kernel = (3, 3)), Flatten(), Dense(10, activaton = "relu")];
     type UnknownAndFar = [Input(28, 28, 1), Conv2D(32, 3, colour = 3), Flatten(name = "f", units = 3), Dense(10)];
-    type PythonOnly = [Input(28, 28, 1), Conv2D(32, 3, kernel_initializer = "he_normal"), Flatten(), Dense(10)];
+    type PythonOnly = [Input(28, 28, 1), Conv2D(32, 3, kernel_constraint = "unit_norm"), Flatten(), Dropout(0.5, seed = 3), Dense(10)];
     type Missing = [Input(28, 28, 1), Conv2D(), Conv2D(32), Conv2D(kernel_size = 3), Flatten(), Dense()];
     type GivenTwice = [Input(28, 28, 1), Conv2D(32, 3, filters = 3), Flatten(), Dense(10, name = "a", name = "b")];
     type TooMany = [Input(28, 28, 1), MaxPooling2D(2, 2, "same", None, 5, 6), Flatten(), Dense(10)];

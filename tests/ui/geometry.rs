@@ -54,6 +54,6 @@ convnet! {
 }
 
 fn main() {
-    type InAType = convnet![Input(3, 3, 1), Conv2D(8, (5, 5)), Dense(10), Dropout(0.5)];
+    type InAType = convnet![Input(3, 3, 1), Conv2D(8, (5, 5)), Dense(10), GaussianNoise(0.5)];
     println!("{} {}", InAType::PARAMS, SeveralInOneNetwork::summary());
 }

@@ -4,8 +4,8 @@ use convnet::prelude::*;
 
 convnet! {
     type UnknownLayers = [Input(28, 28, 1), Conv2d(32, 3), MaxPool2D(2), Flaten(), Lineer(10), Wavelet(3), Linear(10)];
-    type NotYet = [Input(28, 28, 1), Conv2D(32, 3), Dropout(0.5), Flatten(), Activation("relu"), Dense(10)];
-    type NotYetShape = [Input(28, 28, 1), AveragePooling2D(2), Flatten(), Dense(10)];
+    type NotYet = [Input(28, 28, 1), Conv2D(32, 3), GaussianNoise(0.5), Flatten(), PReLU(), Dense(10)];
+    type NotYetShape = [Input(28, 28, 1), Conv2DTranspose(8, 2), Flatten(), Dense(10)];
     type NoParentheses = [Input(28, 28, 1), Conv2D, Flatten, Dense(10)];
     type WrongParentheses = [Input(28, 28, 1), Conv2D[32, 3], Flatten {}, Dense(10)];
     type NoCommas = [

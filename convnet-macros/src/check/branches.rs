@@ -30,7 +30,10 @@ impl Walk<'_> {
         self.check_count(layer);
         let name = self.name(layer);
         let shapes: Vec<Shape> = ends.iter().map(|end| end.shape.clone()).collect();
-        let longest = || ends.iter().max_by_key(|end| end.stops.len()).map_or(Shape::Unknown, |end| end.shape.clone());
+        // What to go on with: maps and vectors together leave nothing to be sure of.
+        let alike = shapes.windows(2).all(|pair| pair[0].dims().len() == pair[1].dims().len());
+        let longest = ends.iter().filter(|_| alike).max_by_key(|end| end.stops.len());
+        let longest = || longest.map_or(Shape::Unknown, |end| end.shape.clone());
         let shape = merged(merging, &shapes).unwrap_or_else(|other| {
             // A mistake within a branch has been complained about, and this may follow from it.
             if self.errors.count() == complaints {
