@@ -3,6 +3,7 @@
 #![cfg(feature = "dfdx")]
 
 #[path = "support/keras.rs"]
+#[expect(dead_code, reason = "parameters are counted in tests/parity.rs")]
 mod keras;
 
 use convnet::dfdx::dfdx::tensor_ops::SumTo;
