@@ -3,6 +3,7 @@
 
 use convnet::plan::Plan;
 use safetensors::SafeTensors;
+use std::collections::HashMap;
 use std::path::Path;
 
 /// `value(stream, i)` of scripts/formula.py, in [−1, 1).
@@ -46,32 +47,31 @@ pub fn weights(plan: &Plan, base: u64) -> Vec<f32> {
     flat
 }
 
-/// A file of tensors that Keras computed.
-pub struct Fixture(Vec<u8>);
+/// A file of tensors that Keras computed: the bytes of each.
+pub struct Fixture(HashMap<String, Vec<u8>>);
 
 impl Fixture {
     /// Reads a file of tests/fixtures.
     pub fn read(name: &str) -> Fixture {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
-        Fixture(std::fs::read(path).expect("the fixture is in the repository"))
+        let bytes = std::fs::read(path).expect("the fixture is in the repository");
+        let tensors = SafeTensors::deserialize(&bytes).expect("a safetensors file");
+        Fixture(tensors.iter().map(|(key, tensor)| (key.to_owned(), tensor.data().to_vec())).collect())
+    }
+
+    fn bytes(&self, key: &str) -> &[u8] {
+        self.0.get(key).unwrap_or_else(|| panic!("no tensor {key}"))
     }
 
     /// All floats under a key.
     pub fn floats(&self, key: &str) -> Vec<f32> {
-        let tensors = SafeTensors::deserialize(&self.0).expect("a safetensors file");
-        let tensor = tensors.tensor(key).unwrap_or_else(|error| panic!("{key}: {error}"));
-        tensor
-            .data()
-            .chunks_exact(4)
-            .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-            .collect()
+        let (numbers, _) = self.bytes(key).as_chunks::<4>();
+        numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
     }
 
     /// All whole numbers under a key.
     pub fn counts(&self, key: &str) -> Vec<usize> {
-        let tensors = SafeTensors::deserialize(&self.0).expect("a safetensors file");
-        let tensor = tensors.tensor(key).unwrap_or_else(|error| panic!("{key}: {error}"));
-        let (numbers, _) = tensor.data().as_chunks::<8>();
+        let (numbers, _) = self.bytes(key).as_chunks::<8>();
         numbers.iter().map(|bytes| u64::from_le_bytes(*bytes) as usize).collect()
     }
 
