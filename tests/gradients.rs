@@ -11,7 +11,7 @@ mod keras;
 mod naive;
 
 use convnet::data::Samples;
-use convnet::engine::cpu::executor::{Executor, Settings};
+use convnet::engine::cpu::executor::{Executor, PullBack, Settings};
 use convnet::engine::cpu::simd::Level;
 use convnet::plan::Plan;
 use convnet::prelude::*;
@@ -185,15 +185,17 @@ fn slope(arguments: &[f64], place: usize, f: impl Fn(&[f64]) -> f64) -> f64 {
     (shifted(STEP) - shifted(-STEP)) / (2.0 * STEP)
 }
 
-/// Asserts that a gradient, and all that belongs to it, has these slopes at some places.
-fn assert_slopes(what: &str, gradient: &[f32], range: std::ops::Range<usize>, slope: impl Fn(usize) -> f64) {
+/// Asserts that the gradients, one for each level, have these slopes at some places of a range.
+fn assert_slopes(what: &str, gradients: &[Vec<f32>], range: std::ops::Range<usize>, slope: impl Fn(usize) -> f64) {
     let slopes: Vec<(usize, f64)> = places(range.clone()).into_iter().map(|place| (place, slope(place))).collect();
-    // A gradient that is nothing but rounding is held against one of ordinary size.
-    let largest = gradient[range].iter().fold(1e-2, |most, d| f64::from(d.abs()).max(most));
-    for (place, slope) in slopes {
-        let difference = (f64::from(gradient[place]) - slope).abs() / largest;
-        // Not `>`: a difference that is no number is no agreement.
-        assert!(difference <= TOLERANCE, "{what}, {place}: {} instead of {slope}", gradient[place]);
+    for (gradient, level) in gradients.iter().zip(Level::available()) {
+        // A gradient that is nothing but rounding is held against one of ordinary size.
+        let largest = gradient[range.clone()].iter().fold(1e-2, |most, d| f64::from(d.abs()).max(most));
+        for (place, slope) in &slopes {
+            let (found, at) = (f64::from(gradient[*place]), format!("{what}, {level:?}, {place}"));
+            // Not `>`: a difference that is no number is no agreement.
+            assert!((found - slope).abs() <= TOLERANCE * largest, "{at}: {found} instead of {slope}");
+        }
     }
 }
 
@@ -216,27 +218,30 @@ fn mean_loss(plan: &Plan, weights: &[f64], inputs: &[&[f64]]) -> f64 {
 }
 
 /// Loss and gradient of a training step, with the moving statistics where they are.
-fn check_training<N: Network>(level: Level) {
+fn check_training<N: Network>() {
     let plan = N::PLAN;
     let (inputs, flat) = (values(1, MOST * plan.input.len()), weights(&plan, WEIGHTS));
     let labels: Vec<usize> = (0..MOST).map(|image| image % plan.output.len().max(2)).collect();
     let samples = Samples::new(plan.input, inputs.clone(), labels).unwrap();
-    let mut executor = Executor::new(&plan, Settings { threads: 2, level, ..Settings::default() });
-    executor.prepare(&flat);
+    let executor = |level| Executor::new(&plan, Settings { threads: 2, level, ..Settings::default() });
+    let mut executors: Vec<Executor> = Level::available().into_iter().map(executor).collect();
+    executors.iter_mut().for_each(|executor| executor.prepare(&flat));
     let loss = MeanSquaredError::default().into();
     let (exact_inputs, exact_flat) = (exact(&inputs), exact(&flat));
     for images in BATCHES {
-        executor.reserve_training(images);
-        let indices: Vec<u32> = (0..images as u32).collect();
-        let outcome = executor.differentiate(&samples, &indices, &flat, &loss, [0, 0]);
-        let gradient = executor.gradient(images);
-
-        let case = format!("{}, {images} images, {level:?}", plan.network);
+        let case = format!("{}, {images} images", plan.network);
         let batch: Vec<&[f64]> = exact_inputs.chunks(plan.input.len()).take(images).collect();
-        let (found, expected) = (outcome.loss / images as f64, mean_loss(&plan, &exact_flat, &batch));
-        assert!((found - expected).abs() <= TOLERANCE * expected, "{case}: loss {found} instead of {expected}");
+        let expected = mean_loss(&plan, &exact_flat, &batch);
+        let indices: Vec<u32> = (0..images as u32).collect();
+        let gradient = |executor: &mut Executor| {
+            executor.reserve_training(images);
+            let found = executor.differentiate(&samples, &indices, &flat, &loss, [0, 0]).loss / images as f64;
+            assert!((found - expected).abs() <= TOLERANCE * expected, "{case}: loss {found} instead of {expected}");
+            executor.gradient(images)
+        };
+        let gradients: Vec<Vec<f32>> = executors.iter_mut().map(gradient).collect();
         for (layer, weight) in plan.weights().filter(|(_, weight)| weight.trainable) {
-            assert_slopes(&format!("{case}, {}/{}", layer.name, weight.name), &gradient, weight.range(), |place| {
+            assert_slopes(&format!("{case}, {}/{}", layer.name, weight.name), &gradients, weight.range(), |place| {
                 slope(&exact_flat, place, |flat| mean_loss(&plan, flat, &batch))
             });
         }
@@ -245,36 +250,44 @@ fn check_training<N: Network>(level: Level) {
 
 /// Outputs of all layers and gradients outside of training, one image at a time, those of frozen weights and of the
 /// input among them.
-fn check_pull_back<N: Network>(level: Level) {
+fn check_pull_back<N: Network>() {
     const IMAGES: usize = 2;
     let plan = N::PLAN;
-    let mut model = Model::<N>::compile(Sgd::default(), MeanSquaredError::default()).level(level);
     let (inputs, flat) = (values(1, IMAGES * plan.input.len()), weights(&plan, WEIGHTS));
-    model.set_weights(&flat).unwrap();
     let seeds = values(2, IMAGES * plan.output.len());
     let (exact_inputs, exact_flat, exact_seeds) = (exact(&inputs), exact(&flat), exact(&seeds));
-
-    let outputs = model.layer_outputs(&inputs).unwrap();
-    for (layer, output) in outputs.iter().enumerate() {
-        let forward = |input| naive::forward(&plan.prefix(layer + 1), &exact_flat, input);
-        let expected: Vec<f64> = exact_inputs.chunks(plan.input.len()).flat_map(forward).collect();
-        naive::assert_close(&format!("{}, {}", plan.network, output.name), &output.values, &expected, TOLERANCE);
-    }
-    let last = outputs.last().expect("every network has a layer");
-    assert_eq!(model.predict(&inputs).unwrap().len(), last.values.len());
-    naive::assert_close(plan.network, &model.predict(&inputs).unwrap(), &exact(&last.values), TOLERANCE);
+    let outputs_of = |layers: usize| -> Vec<f64> {
+        let forward = |input| naive::forward(&plan.prefix(layers), &exact_flat, input);
+        exact_inputs.chunks(plan.input.len()).flat_map(forward).collect()
+    };
+    let expected: Vec<Vec<f64>> = (1..=plan.layers.len()).map(outputs_of).collect();
+    let pull_back = |level: Level| {
+        let mut model = Model::<N>::compile(Sgd::default(), MeanSquaredError::default()).level(level);
+        model.set_weights(&flat).unwrap();
+        let found = model.layer_outputs(&inputs).unwrap();
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(&expected) {
+            let what = format!("{}, {}, {level:?}", plan.network, found.name);
+            naive::assert_close(&what, &found.values, expected, TOLERANCE);
+        }
+        let last = expected.last().expect("every network has a layer");
+        naive::assert_close(plan.network, &model.predict(&inputs).unwrap(), last, TOLERANCE);
+        model.pull_back(&inputs, &seeds).unwrap()
+    };
+    let found: Vec<PullBack> = Level::available().into_iter().map(pull_back).collect();
 
     let along = |flat: &[f64], inputs: &[f64]| -> f64 {
         let outputs = inputs.chunks(plan.input.len()).flat_map(|input| naive::forward(&plan, flat, input));
         outputs.zip(&exact_seeds).map(|(y, d)| y * d).sum()
     };
-    let found = model.pull_back(&inputs, &seeds).unwrap();
-    let case = format!("{}, {level:?}", plan.network);
-    assert_slopes(&format!("{case}, input"), &found.d_input, 0..inputs.len(), |place| {
+    let d_inputs: Vec<Vec<f32>> = found.iter().map(|found| found.d_input.clone()).collect();
+    assert_slopes(&format!("{}, input", plan.network), &d_inputs, 0..inputs.len(), |place| {
         slope(&exact_inputs, place, |inputs| along(&exact_flat, inputs))
     });
+    let d_weights: Vec<Vec<f32>> = found.into_iter().map(|found| found.d_weights).collect();
     for (layer, weight) in plan.weights().filter(|(_, weight)| !weight.name.starts_with("moving")) {
-        assert_slopes(&format!("{case}, {}/{}", layer.name, weight.name), &found.d_weights, weight.range(), |place| {
+        let what = format!("{}, {}/{}", plan.network, layer.name, weight.name);
+        assert_slopes(&what, &d_weights, weight.range(), |place| {
             slope(&exact_flat, place, |flat| along(flat, &exact_inputs))
         });
     }
@@ -282,26 +295,22 @@ fn check_pull_back<N: Network>(level: Level) {
 
 #[test]
 fn training_follows_the_slopes_of_the_loss() {
-    for level in Level::available() {
-        macro_rules! check {
-            ($net:ty) => {
-                check_training::<$net>(level)
-            };
-        }
-        for_each!(check);
+    macro_rules! check {
+        ($net:ty) => {
+            check_training::<$net>()
+        };
     }
+    for_each!(check);
 }
 
 #[test]
 fn a_gradient_is_pulled_back_along_the_slopes_of_the_outputs() {
-    for level in Level::available() {
-        macro_rules! check {
-            ($net:ty) => {
-                check_pull_back::<$net>(level)
-            };
-        }
-        for_each!(check);
+    macro_rules! check {
+        ($net:ty) => {
+            check_pull_back::<$net>()
+        };
     }
+    for_each!(check);
 }
 
 #[test]
