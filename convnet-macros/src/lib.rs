@@ -26,13 +26,13 @@ mod value;
 
 use assemble::Context;
 use error::Errors;
-use layer::{KnownNetworks, Model};
+use layer::{Known, KnownNetworks, Model, Size};
 use parse::{Invocation, Item, Listing};
 use proc_macro2::TokenStream;
 use quote::quote;
 use std::rc::Rc;
-use syn::GenericParam;
-use value::Scope;
+use syn::{ConstParam, Ident};
+use value::{Reader, Scope};
 
 /// Defines networks from listings of layers, or stands for one where a type stands.
 ///
@@ -85,16 +85,7 @@ fn expansion(tokens: TokenStream) -> TokenStream {
 
 fn expand_item(item: &Item, networks: &mut KnownNetworks, errors: &Errors) -> TokenStream {
     let before = errors.count();
-    let generics: Vec<_> = item
-        .generics
-        .params
-        .iter()
-        .filter_map(|parameter| match parameter {
-            GenericParam::Const(size) => Some(size.ident.clone()),
-            _ => None,
-        })
-        .collect();
-    let scope = Scope::Item { generics };
+    let scope = Scope::Item { generics: item.sizes().map(|size| size.ident.clone()).collect() };
     let context = Context { scope: &scope, networks, errors };
     let mut model = match &item.listing {
         Some(listing) => assemble::assemble(listing, &context),
@@ -103,15 +94,25 @@ fn expand_item(item: &Item, networks: &mut KnownNetworks, errors: &Errors) -> To
     let mut checked = check::check(&model, errors);
     // A listing that could not be read has been complained about by the parser, before this count began.
     let sound = errors.count() == before && item.listing.as_ref().is_some_and(|listing| listing.complete);
-    // What stands under a condition, or has generics, is for the compiler to look into.
+    // What stands under a condition is for the compiler to look into.
     let conditional = item.attributes.iter().any(|attribute| attribute.path().is_ident("cfg"));
-    let plain = sound && item.generics.params.is_empty() && !conditional;
-    let known = checked.known.take().filter(|_| plain).map(Rc::new);
+    let known = checked.known.take().filter(|_| sound && !conditional);
+    let known = known.map(|known| Rc::new(Known { generics: generics(item, &scope), ..known }));
     networks.insert(item.name.to_string(), known);
     if !sound {
         model = repair::repair(model);
     }
     expand::item(item, &model, &checked, sound)
+}
+
+/// The const generics of an item, with their defaults.
+fn generics(item: &Item, scope: &Scope) -> Vec<(Ident, Option<Size>)> {
+    let silent = Errors::new();
+    let reader = Reader { layer: "", scope, errors: &silent };
+    let default = |size: &ConstParam| size.default.as_ref().map(|default| reader.size("n", default));
+    let generics = item.sizes().map(|size| (size.ident.clone(), default(size))).collect();
+    silent.finish();
+    generics
 }
 
 fn expand_type(listing: &Listing, errors: Errors) -> TokenStream {

@@ -3,14 +3,15 @@
 use super::arguments::Arguments;
 use super::ops::Values;
 use crate::assemble::{Context, part};
-use crate::error::Complaint;
+use crate::error::{Complaint, Errors};
 use crate::keras::{Signature, example};
-use crate::layer::{Layer, Merging, Op, Settings, Size, compact};
+use crate::layer::{Known, Layer, Merging, Op, Settings, Size, compact};
 use crate::parse::{self, Argument, Call, Listing};
 use crate::value::Reader;
 use proc_macro2::Span;
 use quote::ToTokens;
-use syn::Path;
+use std::rc::Rc;
+use syn::{Expr, ExprPath, GenericArgument, Path, PathArguments, Type};
 
 /// The most branches that a merge joins, as in `convnet_core::plan`.
 const MAX_BRANCHES: usize = 8;
@@ -101,7 +102,7 @@ pub fn repeat(call: &Call, context: &Context) -> Layer {
 /// An earlier network or block as a layer, with or without arguments.
 pub fn network(path: &Path, call: Option<&Call>, context: &Context) -> Layer {
     let place = path.segments.last().map_or_else(Span::call_site, |last| last.ident.span());
-    let known = path.get_ident().and_then(|name| context.networks.get(&name.to_string())).cloned().flatten();
+    let known = known(path, context);
     let text = compact(path.to_token_stream());
     let mut settings = Settings::default();
     let mut seen = false;
@@ -137,6 +138,33 @@ pub fn network(path: &Path, call: Option<&Call>, context: &Context) -> Layer {
         context.errors.on(&call.path, complaint.help(format!("write `{text}`")));
     }
     Layer { op: Op::Network { path: path.clone(), known }, name: None, place, settings }
+}
+
+/// The network of that name in the same `convnet!`, with the sizes that the path gives.
+fn known(path: &Path, context: &Context) -> Option<Rc<Known>> {
+    let (Some(single), None, 1) = (path.segments.first(), path.leading_colon, path.segments.len()) else { return None };
+    let known = context.networks.get(&single.ident.to_string())?.as_ref()?;
+    let arguments = match &single.arguments {
+        PathArguments::AngleBracketed(arguments) => {
+            arguments.args.iter().map(|argument| size(argument, context)).collect()
+        }
+        _ => Some(Vec::new()),
+    };
+    known.with(&arguments?)
+}
+
+/// A size among the generics of a path; nothing if it is none, of which the compiler complains.
+fn size(argument: &GenericArgument, context: &Context) -> Option<Size> {
+    let expression = match argument {
+        GenericArgument::Const(expression) => expression.clone(),
+        GenericArgument::Type(Type::Path(path)) => {
+            Expr::Path(ExprPath { attrs: Vec::new(), qself: path.qself.clone(), path: path.path.clone() })
+        }
+        _ => return None,
+    };
+    let silent = Errors::new();
+    let size = Reader { layer: "", scope: context.scope, errors: &silent }.size("n", &expression);
+    silent.finish().is_empty().then_some(size)
 }
 
 /// The arguments without a name, and a call of the others.

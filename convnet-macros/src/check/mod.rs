@@ -49,7 +49,8 @@ pub fn check(model: &Model, errors: &Errors) -> Checked {
     let all_known = model.layers.iter().all(|layer| layer.op.is_known());
     let open_input = input.as_ref().is_some_and(|input| input.sizes().iter().any(Size::is_open));
     let open = open_input || model.layers.iter().any(|layer| layer.op.is_open());
-    let known = input.filter(|_| all_known).map(|input| Known { input, layers: model.layers.clone() });
+    let known = input.filter(|_| all_known);
+    let known = known.map(|input| Known { generics: Vec::new(), input, layers: model.layers.clone() });
     Checked { rows: walk.rows, known, open }
 }
 

@@ -14,7 +14,7 @@ use crate::summary;
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use reports::reports;
-use syn::{Attribute, GenericParam};
+use syn::Attribute;
 use types::{maybe_size, number, size, tree};
 
 /// The network or block as a type of its own.
@@ -22,10 +22,7 @@ pub fn item(item: &Item, model: &Model, checked: &Checked, sound: bool) -> Token
     let Item { attributes, visibility, name, generics, .. } = item;
     let (implemented, arguments, _) = generics.split_for_impl();
     let conditions: Vec<&Attribute> = attributes.iter().filter(|attribute| attribute.path().is_ident("cfg")).collect();
-    let parameters = generics.params.iter().filter_map(|parameter| match parameter {
-        GenericParam::Const(size) => Some(&size.ident),
-        _ => None,
-    });
+    let parameters = item.sizes().map(|size| &size.ident);
     let names = parameters.clone();
     let text = name.to_string();
     let documentation = sound.then(|| {

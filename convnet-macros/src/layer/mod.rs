@@ -4,12 +4,13 @@
 //! evaluate. Branches and repetitions hold layers in turn. Beside each setting that can be wrong stand the tokens that gave it, for the arrow of an error.
 
 use proc_macro2::{Span, TokenStream};
-use std::collections::HashMap;
 use std::rc::Rc;
 use syn::Path;
 
+mod known;
 mod size;
 
+pub use known::{Known, KnownNetworks};
 pub use size::{InputShape, Real, Size, compact};
 
 /// `padding`.
@@ -310,15 +311,3 @@ pub struct Model {
     /// The layers behind it.
     pub layers: Vec<Layer>,
 }
-
-/// A network or block of the same `convnet!`, as a layer of a later one.
-pub struct Known {
-    /// What it takes.
-    pub input: InputShape,
-    /// Its layers.
-    pub layers: Vec<Layer>,
-}
-
-/// The networks and blocks above in the same `convnet!`, by name; nothing for one that the macro does not know enough
-/// of.
-pub type KnownNetworks = HashMap<String, Option<Rc<Known>>>;

@@ -7,7 +7,7 @@ use crate::error::{Complaint, Errors};
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
-use syn::{Attribute, GenericParam, Generics, Ident, Token, Visibility, token};
+use syn::{Attribute, ConstParam, GenericParam, Generics, Ident, Token, Visibility, token};
 
 mod listing;
 
@@ -33,6 +33,16 @@ pub struct Item {
     pub generics: Generics,
     /// What stands in the brackets; none if that could not be read.
     pub listing: Option<Listing>,
+}
+
+impl Item {
+    /// Its const generics.
+    pub fn sizes(&self) -> impl Iterator<Item = &ConstParam> + Clone {
+        self.generics.params.iter().filter_map(|parameter| match parameter {
+            GenericParam::Const(size) => Some(size),
+            _ => None,
+        })
+    }
 }
 
 /// Reads what stands inside `convnet!`.

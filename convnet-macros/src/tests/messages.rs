@@ -162,4 +162,21 @@ fn blocks_are_layers_of_networks() {
         "Conv2D of `Block`: a 5×5 window does not fit the 4×8 input\n\
          help: use a window of at most 4×8 or `padding = \"same\"`"
     );
+    let generic = "type Block<const F: usize = 4> = [Input(None, None, F), Repeat(2, [Conv2D(F, 3)])];";
+    let with = |layer: &str| {
+        said(&format!(
+            "{generic} type Outer<const G: usize> = [Input(None, None, G), Block<G>]; \
+        type Net = [Input(7, 8, 4), {layer}, Flatten()];"
+        ))
+    };
+    for sound in ["Block<4>", "Block", "Outer<4>", "Block<{ FOUR }>", "Conv2D(3, 3), Outer<3>"] {
+        assert_eq!(with(sound), "", "{sound}");
+    }
+    assert_eq!(with("Block<5>"), "`Block<5>` takes (None, None, 5), but the input is (7, 8, 4)");
+    assert_eq!(
+        with("Conv2D(3, 4), Outer<3>"),
+        "Conv2D of `Outer<3>` in round 2 of `Repeat`: a 3×3 window does not fit the 2×3 feature map of the layer above\n\
+         (7, 8, 4) → conv2d_1 (4, 5, 3) → conv2d_2 (2, 3, 3)\n\
+         help: use a window of at most 2×3 or `padding = \"same\"`"
+    );
 }
