@@ -32,6 +32,22 @@ pub use convnet_core::{Definition, Error, Network, Result, Sequential, from_kera
 pub use convnet_core::{engine, error, layers, model, network, onnx, plan, shape, summary, train, weights};
 pub use convnet_macros::convnet;
 
+/// Pages to look things up in.
+pub mod guide {
+    // In the repository the pages' links lead from file to file; what is defined first, here, leads to the modules.
+    #[doc = "[errors]: crate::guide::errors"]
+    #[doc = "[keras]: crate::guide::keras"]
+    #[doc = ""]
+    #[doc = include_str!("../docs/errors.md")]
+    pub mod errors {}
+
+    #[doc = "[errors]: crate::guide::errors"]
+    #[doc = "[keras]: crate::guide::keras"]
+    #[doc = ""]
+    #[doc = include_str!("../docs/keras.md")]
+    pub mod keras {}
+}
+
 /// What a program that defines, trains and uses networks needs.
 pub mod prelude {
     pub use crate::convnet;
