@@ -66,7 +66,8 @@ pub mod prelude {
 pub mod __private {
     pub use convnet_core::__dfdx_module as dfdx_module;
     pub use convnet_core::expansion::{
-        Mistakes, Part, bits, report_input, report_layer, report_network, report_repeat, top_digit, typenum,
+        Mistakes, Nothing, Perhaps, PerhapsPart, Whole, bits, report_input, report_layer, report_network,
+        report_repeat, top_digit, typenum,
     };
     pub use convnet_core::layers::activation::{Alone, Linear, Relu, Sigmoid, Softmax, SoftmaxLayer, Tanh};
     pub use convnet_core::layers::average_pooling2d::AveragePooling2D;

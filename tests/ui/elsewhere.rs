@@ -7,6 +7,7 @@ mod elsewhere {
     convnet::convnet! {
         pub type Maps = [Input(8, 8, 3), Conv2D(4, (3, 3), padding = "same", name = "stem"), MaxPooling2D(2)];
         pub type Scores = [Input(8, 8, 3), Flatten(), Dense(10, activation = "softmax")];
+        pub type Features = [Input(8, 8, 3), Flatten(), Dense(10, activation = "relu")];
         pub type Block = [Input(None, None, 4), Add([Conv2D(4, 3, padding = "same")], [])];
         pub type Narrowing = [Input(None, None, 4), Conv2D(4, 3), MaxPooling2D(2)];
         pub type Wide<const FILTERS: usize> =
@@ -20,8 +21,8 @@ convnet! {
     type Taken = [elsewhere::Maps, Flatten(name = "stem"), Dense(10)];
     type Mismatch = [Input(8, 8, 1), Conv2D(4, 3, padding = "same"), elsewhere::Maps, Flatten(), Dense(10)];
     type SoftmaxInside = [elsewhere::Scores, Dense(10)];
-    type FlatAlready = [elsewhere::Scores, Flatten(), Dense(10)];
-    type MapWanted = [elsewhere::Scores, Conv2D(4, 1), Flatten(), Dense(10)];
+    type FlatAlready = [elsewhere::Features, Flatten(), Dense(10)];
+    type MapWanted = [elsewhere::Features, Conv2D(4, 1), Flatten(), Dense(10)];
 
     type BlockChannels = [Input(8, 8, 3), elsewhere::Block, Flatten(), Dense(10)];
     type BlockOnVector = [Input(8), elsewhere::Block, Dense(10)];

@@ -94,6 +94,7 @@ convnet! {
         Dense(8, kernel_regularizer = L1L2(0.1, 0.1)),
         Dense(8, kernel_regularizer = 0.001),
         Dense(8, kernel_regularizer = "weight_decay"),
+        Dense(8, kernel_regularizer = Orthogonal()),
         Dense(8, kernel_regularizer = L2(0.1, 0.2)),
         Dense(8, bias_regularizer = L2(-0.1)),
         Dense(8, bias_regularizer = L2("strong")),

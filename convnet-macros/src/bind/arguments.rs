@@ -113,7 +113,8 @@ impl<'a> Arguments<'a> {
         let exact = parameters.iter().copied().find(|parameter| *parameter == text);
         let Some(parameter) = exact.or_else(|| likely_parameter(&text, &parameters)) else {
             let complaint = Complaint::new(format!("{layer}: unknown argument `{text}`"));
-            errors.on(name, complaint.help(format!("there are {}", parameters.join(", "))));
+            let verb = if parameters.len() == 1 { "is" } else { "are" };
+            errors.on(name, complaint.help(format!("there {verb} {}", parameters.join(", "))));
             return None;
         };
         if exact.is_none() {

@@ -32,8 +32,8 @@ fn every_parameter_has_its_row() {
         let parameters: Vec<&str> = rows.iter().map(|(parameter, _)| *parameter).collect();
         assert_eq!(parameters, signature.parameters, "{}", signature.layer);
         for (parameter, here) in rows {
-            let fixed = NOT_YET.iter().any(|(other, _)| *other == parameter)
-                || matches!(parameter, "data_format" | "axis");
+            let fixed =
+                NOT_YET.iter().any(|(other, _)| *other == parameter) || matches!(parameter, "data_format" | "axis");
             let expected = if fixed { "only `" } else { "yes" };
             assert!(here.starts_with(expected), "{}: `{parameter}` is {here:?}", signature.layer);
         }
@@ -51,7 +51,10 @@ fn every_layer_is_on_the_page() {
         assert!(!section(&page, &format!("### `{layer}`")).is_empty());
     }
     let missing = section(&page, "## Layers that are not here");
-    let absent: Vec<&str> =
-        NO_LAYERS_YET.iter().map(|(layer, _)| *layer).filter(|layer| !missing.contains(&format!("`{layer}`"))).collect();
+    let absent: Vec<&str> = NO_LAYERS_YET
+        .iter()
+        .map(|(layer, _)| *layer)
+        .filter(|layer| !missing.contains(&format!("`{layer}`")))
+        .collect();
     assert!(absent.is_empty(), "no answer for {absent:?}");
 }

@@ -1,7 +1,9 @@
 //! dfdx tensors of another shape than the network's.
 
+use convnet::dfdx::dfdx::shapes::{Rank1, Rank4};
+use convnet::dfdx::dfdx::tensor::ZerosTensor;
 use convnet::dfdx::prelude::*;
-use convnet::prelude::{Network, convnet};
+use convnet::prelude::convnet;
 
 convnet! {
     type Digits = [Input(28, 28, 1), Conv2D(4, 3), Flatten(), Dense(10, activation = "softmax")];
@@ -28,6 +30,8 @@ fn main() {
     // A batch of 64 where one of 32 was promised.
     let images: InputOf<Digits, Const<32>> = dev.inputs::<Digits, _>(Const::<64>, vec![0.0; 64 * 784]).unwrap();
 
+    // A block has no size of its own.
+    let images = dev.inputs::<Block, _>(64, vec![0.0; 64]).unwrap();
     let module = dev.build_module::<Block, f32>();
     let module = dev.build_module::<NoNetwork, f32>();
 }
