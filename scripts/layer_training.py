@@ -27,9 +27,9 @@ layers = keras.layers
 
 # A run's optimizer, whether the last batch normalization is frozen, and its base, found as the docstring says.
 RUNS = {
-    "sgd_momentum": (lambda: keras.optimizers.SGD(learning_rate=0.01, momentum=0.9), False, 10000),
-    "adam": (lambda: keras.optimizers.Adam(), False, 28000),
-    "sgd_frozen_norm": (lambda: keras.optimizers.SGD(learning_rate=0.01, momentum=0.9), True, 8000),
+    "sgd_momentum": (lambda: keras.optimizers.SGD(learning_rate=0.01, momentum=0.9), False, 3000),
+    "adam": (lambda: keras.optimizers.Adam(learning_rate=0.0001), False, 8000),
+    "sgd_frozen_norm": (lambda: keras.optimizers.SGD(learning_rate=0.01, momentum=0.9), True, 6000),
 }
 
 

@@ -138,8 +138,8 @@ fn seeds_differ_and_repeat() {
 fn the_order_of_the_images_matters_only_if_shuffled() {
     let set = datasets::drawn_digits(256, 7).unwrap();
     let weights = |seed: u64, shuffle: bool| {
-        let mut model = model::<N>().seed(seed);
-        model.set_weights(self::model().weights()).unwrap();
+        let mut model = model::<Net>().seed(seed);
+        model.set_weights(self::model::<Net>().weights()).unwrap();
         model.fit(&set, Fit { shuffle, verbose: Verbose::Silent, ..Fit::default() }).unwrap();
         model.weights().to_vec()
     };

@@ -1,9 +1,10 @@
-//! ONNX files of the random networks, as a user writes them, and what they should compute.
+//! ONNX files of the random networks and of those over all layers, as a user writes them, and what they should compute.
 //!
 //! With `CONVNET_ONNX_DIR` set the files stay there: `NAME.onnx`, and beside it `NAME.input.f32` and `NAME.output.f32`
 //! (little-endian floats: three images and our predictions), for scripts/onnx_check.py to hold ONNX Runtime against
 //! them. Without it they go into a folder that is removed. What stands in the files is tested in convnet-core.
 
+#[expect(dead_code, reason = "Keras's numbers are for the parity tests; here ONNX Runtime computes them")]
 #[path = "support/keras.rs"]
 mod keras;
 
@@ -12,6 +13,7 @@ use keras::{RANDOM_NETS, values, weights};
 use std::path::Path;
 
 include!("fixtures/random_nets.rs");
+include!("fixtures/layer_nets.rs");
 
 const IMAGES: usize = 3;
 
@@ -36,7 +38,7 @@ fn export<N: Network>(folder: &Path, name: &str) {
 }
 
 #[test]
-fn random_networks_are_exported() {
+fn networks_are_exported() {
     let temporary = tempfile::tempdir().unwrap();
     let asked = std::env::var_os("CONVNET_ONNX_DIR").map(std::path::PathBuf::from);
     let folder = asked.as_deref().unwrap_or(temporary.path());
@@ -47,6 +49,7 @@ fn random_networks_are_exported() {
         };
     }
     for_each_net!(run);
+    for_each_layer_net!(run);
 }
 
 #[test]

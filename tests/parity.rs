@@ -192,7 +192,9 @@ fn adam_trains_as_keras_does() {
 fn a_residual_network_trains_as_keras_does() {
     const FILE: &str = "layer_training.safetensors";
     let momentum = Sgd { momentum: 0.9, ..Sgd::default() };
-    check_training::<Trained>(FILE, Run { name: "sgd_momentum", base: 10000, tolerance: 1e-4 }, momentum);
-    check_training::<TrainedFrozenNorm>(FILE, Run { name: "sgd_frozen_norm", base: 8000, tolerance: 1e-4 }, momentum);
-    check_training::<Trained>(FILE, Run { name: "adam", base: 28000, tolerance: 1e-3 }, Adam::default());
+    check_training::<Trained>(FILE, Run { name: "sgd_momentum", base: 3000, tolerance: 1e-4 }, momentum);
+    check_training::<TrainedFrozenNorm>(FILE, Run { name: "sgd_frozen_norm", base: 6000, tolerance: 1e-4 }, momentum);
+    // At the default rate Adam is chaotic here: it divides gradients near zero by their size.
+    let adam = Adam { learning_rate: 1e-4, ..Adam::default() };
+    check_training::<Trained>(FILE, Run { name: "adam", base: 8000, tolerance: 1e-4 }, adam);
 }

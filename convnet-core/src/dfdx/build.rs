@@ -9,11 +9,12 @@
 use super::built::Built;
 use super::identity::Identity;
 use super::leaves::Leaves;
-use super::merged::Merged;
+use super::merged::{Branches, Merged};
 use super::px::Batched;
+use super::run::Run;
 use super::unit::Unit;
 use super::weights::Weighed;
-use crate::layers::composition::{Times, Unrolled, WalkAll};
+use crate::layers::composition::{MergeKind, Times, Unrolled, WalkAll};
 use crate::layers::{Frozen, Merge, Nested, Repeat};
 use crate::network::{Definition, Network, Sequential};
 use crate::shape::size::TypeSize;
@@ -30,7 +31,7 @@ use ::dfdx::tensor_ops::Device;
 )]
 pub trait Build<In, const TRAINABLE: bool = true>: Walk<In> {
     /// Its type.
-    type Module: BuildModule<Cpu, f32> + Leaves<f32, Cpu>;
+    type Module: BuildModule<Cpu, f32> + Leaves<f32, Cpu> + Run;
 }
 
 impl<In, const TRAINABLE: bool> Build<In, TRAINABLE> for () {
@@ -72,7 +73,7 @@ where
 impl<In, K, P, Name, const TRAINABLE: bool> Build<In, TRAINABLE> for Merge<K, P, Name>
 where
     Self: Walk<In>,
-    K: 'static,
+    K: MergeKind,
     P: BuildAll<In, TRAINABLE>,
 {
     type Module = Merged<K, P::Modules>;
@@ -81,7 +82,7 @@ where
 /// A tuple of branches that all have modules.
 pub trait BuildAll<In, const TRAINABLE: bool>: WalkAll<In> {
     /// The modules, as pairs: `(first, (second, (…, Identity)))`.
-    type Modules: BuildModule<Cpu, f32> + Leaves<f32, Cpu>;
+    type Modules: BuildModule<Cpu, f32> + Leaves<f32, Cpu> + Branches;
 }
 
 macro_rules! build_all {
@@ -116,7 +117,7 @@ pub trait Buildable: Network {
     /// The output's sizes as typenum numbers.
     type OutputDigits: Batched;
     /// The modules of the layers, a tree of pairs.
-    type Modules: BuildModule<Cpu, f32> + Leaves<f32, Cpu>;
+    type Modules: BuildModule<Cpu, f32> + Leaves<f32, Cpu> + Run;
 }
 
 type DigitsOf<N> = <<N as Definition>::Sizes as Digits>::Digits;

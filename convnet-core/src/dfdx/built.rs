@@ -6,8 +6,8 @@
 
 use super::build::Buildable;
 use super::leaves::{Labels, Leaves, Path};
-use super::logits::{Logits, LogitsMut};
-use super::px::BatchOf;
+use super::px::{BatchOf, Batched, OutputOf};
+use super::run::{Flow, Run};
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::shape::size::Phantom;
@@ -16,7 +16,7 @@ use ::dfdx::nn::{
     ViewTensorRef,
 };
 use ::dfdx::shapes::{Dtype, HasShape, Shape};
-use ::dfdx::tensor::{Cpu, CpuError, Gradients, Tensor};
+use ::dfdx::tensor::{Cpu, CpuError, Gradients, Tape, Tensor};
 use ::dfdx::tensor_ops::Device;
 use std::convert::Infallible;
 use std::fmt;
@@ -64,50 +64,105 @@ impl<N: Network, M: TensorCollection<f32, Cpu>> Built<N, M> {
     }
 }
 
-impl<N: Buildable, M> Built<N, M> {
+impl<N: Buildable, M: Run> Built<N, M> {
     /// What the network computes before the activation of its last layer: what dfdx's losses "with logits" take.
     ///
     /// # Panics
-    /// When memory runs out, as dfdx's `forward` does; [`Logits::try_logits`] of [`Built::layers`] does not.
-    pub fn logits<S, T>(&self, input: Tensor<S, f32, Cpu, T>) -> M::Output
+    /// When memory runs out, as dfdx's `forward` does; [`Built::try_logits`] does not.
+    pub fn logits<S, T>(&self, input: Tensor<S, f32, Cpu, T>) -> OutputOf<N, S::Batch, T>
     where
         S: BatchOf<N::InputDigits>,
-        M: Logits<Tensor<S, f32, Cpu, T>>,
+        T: Tape<f32, Cpu>,
     {
-        match self.layers.try_logits(input) {
+        match self.try_logits(input) {
             Ok(output) => output,
             Err(error) => panic!("{error:?}"),
         }
+    }
+
+    /// As [`Built::logits`].
+    ///
+    /// # Errors
+    /// dfdx's, when memory runs out.
+    pub fn try_logits<S, T>(&self, input: Tensor<S, f32, Cpu, T>) -> Result<OutputOf<N, S::Batch, T>, CpuError>
+    where
+        S: BatchOf<N::InputDigits>,
+        T: Tape<f32, Cpu>,
+    {
+        self.run(input, true)
     }
 
     /// [`Built::logits`] in training: on a tape, dropout draws, and batch normalisation uses the statistics of the
     /// batch and remembers them. For a network without such layers the two are the same.
     ///
     /// # Panics
-    /// When memory runs out, as dfdx's `forward_mut` does; [`LogitsMut::try_logits_mut`] of [`Built::layers`] does not.
-    pub fn logits_mut<S, T>(&mut self, input: Tensor<S, f32, Cpu, T>) -> M::Output
+    /// When memory runs out, as dfdx's `forward_mut` does; [`Built::try_logits_mut`] does not.
+    pub fn logits_mut<S, T>(&mut self, input: Tensor<S, f32, Cpu, T>) -> OutputOf<N, S::Batch, T>
     where
         S: BatchOf<N::InputDigits>,
-        M: LogitsMut<Tensor<S, f32, Cpu, T>>,
+        T: Tape<f32, Cpu>,
     {
-        match self.layers.try_logits_mut(input) {
+        match self.try_logits_mut(input) {
             Ok(output) => output,
             Err(error) => panic!("{error:?}"),
         }
     }
+
+    /// As [`Built::logits_mut`].
+    ///
+    /// # Errors
+    /// dfdx's, when memory runs out.
+    pub fn try_logits_mut<S, T>(&mut self, input: Tensor<S, f32, Cpu, T>) -> Result<OutputOf<N, S::Batch, T>, CpuError>
+    where
+        S: BatchOf<N::InputDigits>,
+        T: Tape<f32, Cpu>,
+    {
+        self.run_mut(input, true)
+    }
+
+    fn run<S, T>(&self, input: Tensor<S, f32, Cpu, T>, logits: bool) -> Result<OutputOf<N, S::Batch, T>, CpuError>
+    where
+        S: BatchOf<N::InputDigits>,
+        T: Tape<f32, Cpu>,
+    {
+        const { check::<N>() };
+        let batch = input.shape().batch();
+        self.layers.run(Flow::of(input)?, logits)?.typed::<N::OutputDigits, _>(batch)
+    }
+
+    fn run_mut<S, T>(
+        &mut self,
+        input: Tensor<S, f32, Cpu, T>,
+        logits: bool,
+    ) -> Result<OutputOf<N, S::Batch, T>, CpuError>
+    where
+        S: BatchOf<N::InputDigits>,
+        T: Tape<f32, Cpu>,
+    {
+        const { check::<N>() };
+        let batch = input.shape().batch();
+        self.layers.run_mut(Flow::of(input)?, logits)?.typed::<N::OutputDigits, _>(batch)
+    }
+}
+
+/// Stops the compilation where the network is impossible (by its plan), or its types have other shapes than its plan.
+const fn check<N: Buildable>() {
+    assert!(N::PLAN.input.same(&N::InputDigits::SIZES), "the plan's shapes are those of the types");
+    assert!(N::PLAN.output.same(&N::OutputDigits::SIZES), "the plan's shapes are those of the types");
 }
 
 impl<N, M, S, T> Module<Tensor<S, f32, Cpu, T>> for Built<N, M>
 where
     N: Buildable,
     S: BatchOf<N::InputDigits>,
-    M: Module<Tensor<S, f32, Cpu, T>>,
+    M: Run,
+    T: Tape<f32, Cpu>,
 {
-    type Output = M::Output;
-    type Error = M::Error;
+    type Output = OutputOf<N, S::Batch, T>;
+    type Error = CpuError;
 
     fn try_forward(&self, input: Tensor<S, f32, Cpu, T>) -> Result<Self::Output, Self::Error> {
-        self.layers.try_forward(input)
+        self.run(input, false)
     }
 }
 
@@ -115,13 +170,14 @@ impl<N, M, S, T> ModuleMut<Tensor<S, f32, Cpu, T>> for Built<N, M>
 where
     N: Buildable,
     S: BatchOf<N::InputDigits>,
-    M: ModuleMut<Tensor<S, f32, Cpu, T>>,
+    M: Run,
+    T: Tape<f32, Cpu>,
 {
-    type Output = M::Output;
-    type Error = M::Error;
+    type Output = OutputOf<N, S::Batch, T>;
+    type Error = CpuError;
 
     fn try_forward_mut(&mut self, input: Tensor<S, f32, Cpu, T>) -> Result<Self::Output, Self::Error> {
-        self.layers.try_forward_mut(input)
+        self.run_mut(input, false)
     }
 }
 

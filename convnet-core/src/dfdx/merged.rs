@@ -1,20 +1,19 @@
 //! `Add` and `Concatenate` as dfdx modules: each branch runs on the input with a tape of its own, then the tapes are
 //! joined, as dfdx's own `Residual` and `SplitInto` do. (dfdx sorts the steps of joined tapes by their time.)
 
-use super::compute::{Rows, add, operation, positions, values};
+use super::compute::{add, operation, positions, values};
 use super::identity::Identity;
 use super::leaves::{Labels, Leaves, Made, Path};
-use super::logits::{Logits, LogitsMut};
 use super::px::{BatchShape, Batched};
-use super::unit::{flat, typed};
+use super::run::{Behind, Flow, Run, TensorOf, typed_module};
 use crate::layers::Op;
 use crate::layers::composition::{MergeKind, Merges};
-use crate::plan::{Fault, FaultKind, MAX_BRANCHES, Name, merged_shape, report};
+use crate::plan::{Fault, MAX_BRANCHES, Name, merged_shape, report};
 use crate::shape::Shape;
 use crate::shape::size::Phantom;
-use ::dfdx::nn::{Module, ModuleMut, ModuleVisitor, TensorCollection};
-use ::dfdx::shapes::{Dim, Dtype, HasShape};
-use ::dfdx::tensor::{Cpu, CpuError, PutTape, SplitTape, Tape, Tensor};
+use ::dfdx::nn::{ModuleVisitor, TensorCollection};
+use ::dfdx::shapes::{Dtype, HasShape};
+use ::dfdx::tensor::{Cpu, CpuError, NoneTape, PutTape, SplitTape, Tape, Tensor};
 use ::dfdx::tensor_ops::Device;
 use std::fmt;
 use std::marker::PhantomData;
@@ -27,88 +26,130 @@ pub struct Merged<K, P> {
 }
 
 /// Branches that run on the same input, one after the other.
-pub trait Branches<Input, T> {
-    /// The sizes behind them, as a list `(First, (Second, (…, ())))`.
-    type Sizes;
-
+pub trait Branches {
     /// Appends what each branch makes of the input to `outputs`, and what they do to the tape.
-    ///
-    /// # Errors
-    /// dfdx's, when memory runs out.
-    fn run(&self, input: &Input, tape: T, outputs: &mut Vec<Rows>) -> Result<T, CpuError>;
+    #[doc(hidden)]
+    fn run_all<T: Tape<f32, Cpu>>(
+        &self,
+        input: &Fork,
+        tape: T,
+        outputs: &mut Vec<Flow<NoneTape>>,
+    ) -> Result<T, CpuError>;
+
+    /// The same in training.
+    #[doc(hidden)]
+    fn run_all_mut<T: Tape<f32, Cpu>>(
+        &mut self,
+        input: &Fork,
+        tape: T,
+        outputs: &mut Vec<Flow<NoneTape>>,
+    ) -> Result<T, CpuError>;
 }
 
-/// [`Branches`] in training.
-pub trait BranchesMut<Input, T> {
-    /// As [`Branches::Sizes`].
-    type Sizes;
+/// What all branches begin from.
+pub type Fork = Flow<NoneTape>;
 
-    /// As [`Branches::run`].
-    ///
-    /// # Errors
-    /// dfdx's, when memory runs out.
-    fn run_mut(&mut self, input: &Input, tape: T, outputs: &mut Vec<Rows>) -> Result<T, CpuError>;
-}
+impl Branches for Identity {
+    fn run_all<T: Tape<f32, Cpu>>(&self, _: &Fork, tape: T, _: &mut Vec<Flow<NoneTape>>) -> Result<T, CpuError> {
+        Ok(tape)
+    }
 
-impl<Input, T> Branches<Input, T> for Identity {
-    type Sizes = ();
-
-    fn run(&self, _: &Input, tape: T, _: &mut Vec<Rows>) -> Result<T, CpuError> {
+    fn run_all_mut<T: Tape<f32, Cpu>>(
+        &mut self,
+        _: &Fork,
+        tape: T,
+        _: &mut Vec<Flow<NoneTape>>,
+    ) -> Result<T, CpuError> {
         Ok(tape)
     }
 }
 
-impl<Input, T> BranchesMut<Input, T> for Identity {
-    type Sizes = ();
+impl<A: Run, Rest: Branches> Branches for (A, Rest) {
+    fn run_all<T: Tape<f32, Cpu>>(
+        &self,
+        input: &Fork,
+        tape: T,
+        outputs: &mut Vec<Flow<NoneTape>>,
+    ) -> Result<T, CpuError> {
+        let tape = collect(self.0.run(fork(input), false)?, tape, outputs);
+        self.1.run_all(input, tape, outputs)
+    }
 
-    fn run_mut(&mut self, _: &Input, tape: T, _: &mut Vec<Rows>) -> Result<T, CpuError> {
-        Ok(tape)
+    fn run_all_mut<T: Tape<f32, Cpu>>(
+        &mut self,
+        input: &Fork,
+        tape: T,
+        outputs: &mut Vec<Flow<NoneTape>>,
+    ) -> Result<T, CpuError> {
+        let tape = collect(self.0.run_mut(fork(input), false)?, tape, outputs);
+        self.1.run_all_mut(input, tape, outputs)
     }
 }
 
-impl<S, Out, T, A, Rest> Branches<Tensor<S, f32, Cpu>, T> for (A, Rest)
-where
-    S: BatchShape,
-    Out: BatchShape,
-    T: Tape<f32, Cpu>,
-    A: Module<Tensor<S, f32, Cpu, T>, Output = Tensor<Out, f32, Cpu, T>, Error = CpuError>,
-    Rest: Branches<Tensor<S, f32, Cpu>, T>,
-{
-    type Sizes = (Out::Sizes, Rest::Sizes);
-
-    fn run(&self, input: &Tensor<S, f32, Cpu>, tape: T, outputs: &mut Vec<Rows>) -> Result<T, CpuError> {
-        let output = self.0.try_forward(input.clone().put_tape(T::default()))?;
-        let tape = collect(output, tape, outputs)?;
-        self.1.run(input, tape, outputs)
-    }
-}
-
-impl<S, Out, T, A, Rest> BranchesMut<Tensor<S, f32, Cpu>, T> for (A, Rest)
-where
-    S: BatchShape,
-    Out: BatchShape,
-    T: Tape<f32, Cpu>,
-    A: ModuleMut<Tensor<S, f32, Cpu, T>, Output = Tensor<Out, f32, Cpu, T>, Error = CpuError>,
-    Rest: BranchesMut<Tensor<S, f32, Cpu>, T>,
-{
-    type Sizes = (Out::Sizes, Rest::Sizes);
-
-    fn run_mut(&mut self, input: &Tensor<S, f32, Cpu>, tape: T, outputs: &mut Vec<Rows>) -> Result<T, CpuError> {
-        let output = self.0.try_forward_mut(input.clone().put_tape(T::default()))?;
-        let tape = collect(output, tape, outputs)?;
-        self.1.run_mut(input, tape, outputs)
-    }
+/// The input of a branch, with a tape of its own.
+fn fork<T: Tape<f32, Cpu>>(input: &Fork) -> Flow<T> {
+    Flow { rows: input.rows.clone().put_tape(T::default()), images: input.images, shape: input.shape }
 }
 
 /// Appends a branch's output, and its tape to that of the branches before it.
-fn collect<Out: BatchShape, T: Tape<f32, Cpu>>(
-    output: Tensor<Out, f32, Cpu, T>,
-    tape: T,
-    outputs: &mut Vec<Rows>,
-) -> Result<T, CpuError> {
-    let (rows, branch) = flat(output)?.split_tape();
-    outputs.push(rows);
-    Ok(tape.merge(branch))
+fn collect<T: Tape<f32, Cpu>>(output: Flow<T>, tape: T, outputs: &mut Vec<Flow<NoneTape>>) -> T {
+    let (rows, branch) = output.rows.split_tape();
+    outputs.push(Flow { rows, images: output.images, shape: output.shape });
+    tape.merge(branch)
+}
+
+impl<K: MergeKind, P: Branches> Run for Merged<K, P> {
+    fn run<T: Tape<f32, Cpu>>(&self, flow: Flow<T>, _: bool) -> Result<Flow<T>, CpuError> {
+        let (input, tape) = split(flow);
+        let mut outputs = Vec::new();
+        let tape = self.paths.run_all(&input, tape, &mut outputs)?;
+        merge(&K::OP, &outputs, tape)
+    }
+
+    fn run_mut<T: Tape<f32, Cpu>>(&mut self, flow: Flow<T>, _: bool) -> Result<Flow<T>, CpuError> {
+        let (input, tape) = split(flow);
+        let mut outputs = Vec::new();
+        let tape = self.paths.run_all_mut(&input, tape, &mut outputs)?;
+        merge(&K::OP, &outputs, tape)
+    }
+}
+
+fn split<T: Tape<f32, Cpu>>(flow: Flow<T>) -> (Fork, T) {
+    let (rows, tape) = flow.rows.split_tape();
+    (Flow { rows, images: flow.images, shape: flow.shape }, tape)
+}
+
+/// The outputs of the branches merged: each row is the sum of the branches' rows, or these one behind the other.
+fn merge<T: Tape<f32, Cpu>>(op: &Op, branches: &[Flow<NoneTape>], tape: T) -> Result<Flow<T>, CpuError> {
+    let shapes: Vec<_> = branches.iter().map(|branch| branch.shape).collect();
+    let shape = merged_shape(op, &shapes).expect("branches that cannot be merged do not compile");
+    let (images, columns) = (branches[0].images, shape.channels());
+    let mut next = 0;
+    // Where each branch's columns lie in the result.
+    let places: Vec<_> = shapes
+        .iter()
+        .map(|branch| {
+            let start = next;
+            if matches!(op, Op::Concatenate) {
+                next += branch.channels();
+            }
+            start..start + branch.channels()
+        })
+        .collect();
+    let rows = images * positions(&shape);
+    let mut result = vec![0.0; rows * columns];
+    for (branch, place) in branches.iter().zip(&places) {
+        for (to, from) in result.chunks_exact_mut(columns).zip(values(&branch.rows).chunks_exact(place.len())) {
+            add(&mut to[place.clone()], from);
+        }
+    }
+    let inputs: Vec<_> = branches.iter().map(|branch| &branch.rows).collect();
+    let rows = operation(tape, &inputs, (rows, columns), result, move |i, gradient, above| {
+        for (to, from) in gradient.chunks_exact_mut(places[i].len()).zip(above.chunks_exact(columns)) {
+            add(to, &from[places[i].clone()]);
+        }
+    })?;
+    Ok(Flow { rows, images, shape })
 }
 
 /// A list of sizes, `(First, (Second, (…, ())))`.
@@ -134,125 +175,44 @@ impl<First: Batched, Rest: SizesList> SizesList for (First, Rest) {
     };
 }
 
-/// The sizes behind a merge of branches with these sizes.
-type MergedSizes<K, Sizes> = <K as Merges<Sizes>>::Out;
+/// Branches that take the sizes `In`.
+pub trait BehindAll<In> {
+    /// The sizes behind them, as a list `(First, (Second, (…, ())))`.
+    type Outs;
+    /// Does not compile where a branch cannot take such sizes.
+    const FIT: ();
+}
+
+impl<In> BehindAll<In> for Identity {
+    type Outs = ();
+    const FIT: () = ();
+}
+
+impl<In, A: Behind<In>, Rest: BehindAll<In>> BehindAll<In> for (A, Rest) {
+    type Outs = (A::Out, Rest::Outs);
+    const FIT: () = (A::FITS, Rest::FIT).1;
+}
+
+impl<In, K, P> Behind<In> for Merged<K, P>
+where
+    P: BehindAll<In, Outs: SizesList>,
+    K: MergeKind + Merges<P::Outs, Out: Batched>,
+{
+    type Out = <K as Merges<P::Outs>>::Out;
+    const FITS: () = (P::FIT, check::<K, P::Outs>()).1;
+}
+
+typed_module! { [K: MergeKind, P: Branches] Merged<K, P> }
 
 /// Stops the compilation where branches cannot be merged, or are not as the types say.
 const fn check<K: MergeKind + Merges<Sizes, Out: Batched>, Sizes: SizesList>() {
     let (shapes, count) = Sizes::SHAPES;
     match merged_shape(&K::OP, shapes.split_at(count).0) {
         Ok(shape) => assert!(shape.same(&K::Out::SIZES), "the plan's shapes are those of the types"),
-        Err(kind) => no_such_merge(K::OP, shapes[0], kind),
-    }
-}
-
-const fn no_such_merge(op: Op, input: Shape, kind: FaultKind) {
-    report("these modules", &Some(Fault { name: Name::Given(op.kind()), layer: 0, input, kind }), None);
-}
-
-/// The outputs of the branches merged, typed.
-fn merge<K, Sizes, B, T>(batch: B, outputs: &[Rows], tape: T) -> Result<MergedTensor<K, Sizes, B, T>, CpuError>
-where
-    K: MergeKind + Merges<Sizes, Out: Batched>,
-    Sizes: SizesList,
-    B: Dim,
-    T: Tape<f32, Cpu>,
-{
-    const { check::<K, Sizes>() };
-    let rows = batch.size() * positions(&K::Out::SIZES);
-    typed::<K::Out, _, _>(merge_rows(&K::OP, (rows, K::Out::SIZES.channels()), outputs, tape)?, batch)
-}
-
-type MergedTensor<K, Sizes, B, T> = Tensor<<MergedSizes<K, Sizes> as Batched>::Shape<B>, f32, Cpu, T>;
-
-/// Each row is the sum of the inputs' rows, or these one behind the other.
-fn merge_rows<T: Tape<f32, Cpu>>(
-    op: &Op,
-    (rows, columns): (usize, usize),
-    inputs: &[Rows],
-    tape: T,
-) -> Result<Rows<T>, CpuError> {
-    let mut next = 0;
-    // Where each input's columns lie in the result.
-    let places: Vec<_> = inputs
-        .iter()
-        .map(|input| {
-            let (width, start) = (input.shape().1, next);
-            if matches!(op, Op::Concatenate) {
-                next += width;
-            }
-            start..start + width
-        })
-        .collect();
-    let mut result = vec![0.0; rows * columns];
-    for (input, place) in inputs.iter().zip(&places) {
-        let values = values(input);
-        for (to, from) in result.chunks_exact_mut(columns).zip(values.chunks_exact(place.len())) {
-            add(&mut to[place.clone()], from);
+        Err(kind) => {
+            let fault = Fault { name: Name::Given(K::OP.kind()), layer: 0, input: shapes[0], kind };
+            report("dfdx module", &Some(fault), None);
         }
-    }
-    let inputs: Vec<_> = inputs.iter().collect();
-    operation(tape, &inputs, (rows, columns), result, move |i, gradient, above| {
-        for (to, from) in gradient.chunks_exact_mut(places[i].len()).zip(above.chunks_exact(columns)) {
-            add(to, &from[places[i].clone()]);
-        }
-    })
-}
-
-impl<S, T, K, P> Module<Tensor<S, f32, Cpu, T>> for Merged<K, P>
-where
-    S: BatchShape,
-    T: Tape<f32, Cpu>,
-    P: Branches<Tensor<S, f32, Cpu>, T, Sizes: SizesList>,
-    K: MergeKind + Merges<P::Sizes, Out: Batched>,
-{
-    type Output = MergedTensor<K, P::Sizes, S::Batch, T>;
-    type Error = CpuError;
-
-    fn try_forward(&self, input: Tensor<S, f32, Cpu, T>) -> Result<Self::Output, CpuError> {
-        let batch = input.shape().batch();
-        let (input, tape) = input.split_tape();
-        let mut outputs = Vec::new();
-        let tape = self.paths.run(&input, tape, &mut outputs)?;
-        merge::<K, P::Sizes, _, _>(batch, &outputs, tape)
-    }
-}
-
-impl<S, T, K, P> ModuleMut<Tensor<S, f32, Cpu, T>> for Merged<K, P>
-where
-    S: BatchShape,
-    T: Tape<f32, Cpu>,
-    P: BranchesMut<Tensor<S, f32, Cpu>, T, Sizes: SizesList>,
-    K: MergeKind + Merges<P::Sizes, Out: Batched>,
-{
-    type Output = MergedTensor<K, P::Sizes, S::Batch, T>;
-    type Error = CpuError;
-
-    fn try_forward_mut(&mut self, input: Tensor<S, f32, Cpu, T>) -> Result<Self::Output, CpuError> {
-        let batch = input.shape().batch();
-        let (input, tape) = input.split_tape();
-        let mut outputs = Vec::new();
-        let tape = self.paths.run_mut(&input, tape, &mut outputs)?;
-        merge::<K, P::Sizes, _, _>(batch, &outputs, tape)
-    }
-}
-
-/// A merge has no activation; those inside of its branches are not the network's last.
-impl<Input, K, P> Logits<Input> for Merged<K, P>
-where
-    Self: Module<Input>,
-{
-    fn try_logits(&self, input: Input) -> Result<Self::Output, Self::Error> {
-        self.try_forward(input)
-    }
-}
-
-impl<Input, K, P> LogitsMut<Input> for Merged<K, P>
-where
-    Self: ModuleMut<Input>,
-{
-    fn try_logits_mut(&mut self, input: Input) -> Result<Self::Output, Self::Error> {
-        self.try_forward_mut(input)
     }
 }
 

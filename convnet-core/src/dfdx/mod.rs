@@ -2,8 +2,8 @@
 //! to everything that dfdx can do with a module.
 //!
 //! [`px`](Px) makes typenum sizes dimensions of dfdx, `build` leads from a network's type to its modules: a [`Unit`] for
-//! each layer, with the weights that `weights` lists, in pairs, and [`Merged`] for branches. What they compute stands in
-//! `compute`. [`Built`] is the whole: it runs, trains with dfdx's optimizers, saves under the plan's names, and
+//! each layer, with the weights that `weights` lists, in pairs, and [`Merged`] for branches. They [`Run`] without types,
+//! and what they compute stands in `compute`. [`Built`] is the whole: it runs, trains with dfdx's optimizers, saves under the plan's names, and
 //! exchanges its weights with the flat buffer of the engines. It takes what its listing says and nothing else; its
 //! [`Built::layers`] take maps of any size that fits. Everything is `f32` on [`dfdx::tensor::Cpu`].
 //!
@@ -54,9 +54,9 @@ mod compute;
 mod first_values;
 mod identity;
 mod leaves;
-mod logits;
 mod merged;
 mod px;
+mod run;
 mod slot;
 mod unit;
 mod weights;
@@ -66,9 +66,9 @@ pub use build::{Build, BuildAll, Buildable, Builds, BuiltOf};
 pub use built::Built;
 pub use identity::Identity;
 pub use leaves::{First, Labels, Leaves, Made, Path, Second, Whole};
-pub use logits::{Logits, LogitsMut};
-pub use merged::{Branches, BranchesMut, Merged, SizesList};
+pub use merged::{BehindAll, Branches, Fork, Merged, SizesList};
 pub use px::{BatchOf, BatchShape, Batched, InputOf, IntoPx, OutputOf, Px, TensorsOf};
+pub use run::{Behind, Flow, Run};
 pub use slot::{
     Beta, Bias, DepthwiseKernel, Gamma, Kernel, MovingMean, MovingVariance, PointwiseKernel, Role, SeparableBias, Slot,
     Slots,
@@ -78,7 +78,7 @@ pub use weights::{KernelShape, KernelSize, Weighed};
 
 /// What a program that works with dfdx modules needs.
 pub mod prelude {
-    pub use super::{BuiltOf, InputOf, IntoPx, Logits, LogitsMut, OutputOf, Px, TensorsOf};
+    pub use super::{BuiltOf, InputOf, IntoPx, OutputOf, Px, TensorsOf};
     pub use ::dfdx::losses::{binary_cross_entropy_with_logits_loss, cross_entropy_with_logits_loss, mse_loss};
     pub use ::dfdx::nn::{
         DeviceBuildExt, LoadFromSafetensors, Module, ModuleMut, NumParams, ResetParams, SaveToSafetensors, ZeroGrads,

@@ -134,7 +134,7 @@ impl<B: Dim, H: Unsigned, W: Unsigned, C: Unsigned> BatchShape for (B, Px<H>, Px
     label = "not a batch of the network's input",
     note = "a network `N` takes `InputOf<N, B>`: the batch, then the sizes of its `Input`, channels last"
 )]
-pub trait BatchOf<Sizes>: Shape {}
+pub trait BatchOf<Sizes>: BatchShape<Sizes = Sizes> {}
 
 impl<B: Dim, N: Unsigned> BatchOf<(N,)> for (B, Px<N>) {}
 

@@ -1,21 +1,21 @@
 //! One layer as a dfdx module.
 //!
-//! [`Unit`] is where types meet numbers: the layer's type says what it computes and which shape it has behind it, the
-//! tensors say how large they are, and [`super::compute`] does the work on plain matrices. That the types' shapes are
-//! the plan's is checked for each layer when it is compiled.
+//! [`Unit`] is where types meet numbers: the layer's type says what it computes, its weights say how large it is, and
+//! [`super::compute`] does the work on plain matrices.
 
-use super::compute::{Rows, Shapes, activate, infer, positions, train};
+use super::compute::{Rows, Shapes, activate, infer, train};
 use super::leaves::{Labels, Leaves, Made, Path, Whole};
-use super::logits::{Logits, LogitsMut};
 use super::px::{BatchShape, Batched};
+use super::run::{Behind, Flow, Run, TensorOf, typed_module};
 use super::slot::{Slots, list};
 use super::weights::Weighed;
-use crate::layers::{Activation, Layer};
+use crate::layers::{Activation, Layer, Op};
 use crate::plan::{Fault, Name, output_shape, report};
+use crate::shape::Shape;
 use crate::shape::size::Phantom;
 use crate::shape::walk::Walk;
-use ::dfdx::nn::{Module, ModuleMut, ModuleVisitor, TensorCollection};
-use ::dfdx::shapes::{Dim, Dtype, HasShape};
+use ::dfdx::nn::{ModuleVisitor, TensorCollection};
+use ::dfdx::shapes::{Dtype, HasShape};
 use ::dfdx::tensor::{Cpu, CpuError, Tape, Tensor};
 use ::dfdx::tensor_ops::{Device, ReshapeTo};
 use std::fmt;
@@ -29,133 +29,56 @@ pub struct Unit<L, W, const TRAINABLE: bool> {
     layer: Phantom<L>,
 }
 
-/// The shape of a batch behind the layer `L`, which takes a batch of shape `S`.
-type Behind<L, S> = <<L as Walk<<S as BatchShape>::Sizes>>::Out as Batched>::Shape<<S as BatchShape>::Batch>;
-
-/// A tensor as rows, one for each position.
-pub(super) fn flat<S: BatchShape, T: Tape<f32, Cpu>>(tensor: Tensor<S, f32, Cpu, T>) -> Result<Rows<T>, CpuError> {
-    let rows = tensor.shape().batch().size() * positions(&S::Sizes::SIZES);
-    tensor.try_reshape_like(&(rows, S::Sizes::SIZES.channels()))
-}
-
-/// Rows as a batch of `Sizes`.
-pub(super) fn typed<Sizes: Batched, B: Dim, T: Tape<f32, Cpu>>(
-    rows: Rows<T>,
-    batch: B,
-) -> Result<Tensor<Sizes::Shape<B>, f32, Cpu, T>, CpuError> {
-    rows.try_reshape_like(&Sizes::shape(batch))
-}
-
-/// The shapes around the layer `L` on a batch. A layer that cannot take such maps does not compile.
-fn shapes<L: Layer + Walk<In, Out: Batched>, In: Batched>(images: usize) -> Shapes {
-    const { check::<L, In>() };
-    Shapes { images, input: In::SIZES, output: <L::Out as Batched>::SIZES }
-}
-
+/// Stops the compilation where the layer `L` cannot take the sizes `In`, or has others behind it than the types say.
 const fn check<L: Layer + Walk<In, Out: Batched>, In: Batched>() {
     match output_shape(&L::SPEC.op, In::SIZES) {
-        Ok(shape) => {
-            assert!(shape.same(&<L::Out as Batched>::SIZES), "the plan's shapes are those of the types");
-        }
+        Ok(shape) => assert!(shape.same(&<L::Out as Batched>::SIZES), "the plan's shapes are those of the types"),
         Err(kind) => {
             let fault = Fault { name: Name::Given(L::SPEC.op.kind()), layer: 0, input: In::SIZES, kind };
-            report("these modules", &Some(fault), None);
+            report("dfdx module", &Some(fault), None);
         }
     }
 }
 
-impl<L: Layer, W: Slots, const TRAINABLE: bool> Unit<L, W, TRAINABLE> {
-    /// The layer in inference, with the given activation.
-    fn infer<S, T>(
-        &self,
-        input: Tensor<S, f32, Cpu, T>,
-        activation: Activation,
-    ) -> Result<Tensor<Behind<L, S>, f32, Cpu, T>, CpuError>
-    where
-        S: BatchShape,
-        T: Tape<f32, Cpu>,
-        L: Walk<S::Sizes, Out: Batched>,
-    {
-        let batch = input.shape().batch();
-        let shapes = shapes::<L, S::Sizes>(batch.size());
-        let rows = infer(&L::SPEC.op, &list(&self.weights), flat(input)?, shapes)?;
-        typed::<L::Out, _, _>(activate(activation, rows)?, batch)
+impl<In, L, W, const TRAINABLE: bool> Behind<In> for Unit<L, W, TRAINABLE>
+where
+    In: Batched,
+    L: Weighed<In, Weights = W, Out: Batched>,
+{
+    type Out = L::Out;
+    const FITS: () = check::<L, In>();
+}
+
+typed_module! { [L: Layer, W: Slots, const TRAINABLE: bool] Unit<L, W, TRAINABLE> }
+
+impl<L: Layer, W: Slots, const TRAINABLE: bool> Run for Unit<L, W, TRAINABLE> {
+    fn run<T: Tape<f32, Cpu>>(&self, flow: Flow<T>, logits: bool) -> Result<Flow<T>, CpuError> {
+        let shapes = shapes(&L::SPEC.op, flow.images, flow.shape);
+        finish(&L::SPEC.op, infer(&L::SPEC.op, &list(&self.weights), flow.rows, shapes)?, shapes, logits)
     }
 
-    /// The layer in training, with the given activation.
-    fn train<S, T>(
-        &mut self,
-        input: Tensor<S, f32, Cpu, T>,
-        activation: Activation,
-    ) -> Result<Tensor<Behind<L, S>, f32, Cpu, T>, CpuError>
-    where
-        S: BatchShape,
-        T: Tape<f32, Cpu>,
-        L: Walk<S::Sizes, Out: Batched>,
-    {
+    fn run_mut<T: Tape<f32, Cpu>>(&mut self, flow: Flow<T>, logits: bool) -> Result<Flow<T>, CpuError> {
         if !T::OWNS_TAPE {
-            return self.infer(input, activation);
+            return self.run(flow, logits);
         }
-        let batch = input.shape().batch();
-        let shapes = shapes::<L, S::Sizes>(batch.size());
-        let (rows, updates) = train(&L::SPEC.op, &list(&self.weights), flat(input)?, shapes, TRAINABLE)?;
+        let shapes = shapes(&L::SPEC.op, flow.images, flow.shape);
+        let (rows, updates) = train(&L::SPEC.op, &list(&self.weights), flow.rows, shapes, TRAINABLE)?;
         updates.iter().for_each(|(role, values)| self.weights.store(*role, values));
-        typed::<L::Out, _, _>(activate(activation, rows)?, batch)
+        finish(&L::SPEC.op, rows, shapes, logits)
     }
 }
 
-impl<S, T, L, W, const TRAINABLE: bool> Module<Tensor<S, f32, Cpu, T>> for Unit<L, W, TRAINABLE>
-where
-    S: BatchShape,
-    T: Tape<f32, Cpu>,
-    L: Weighed<S::Sizes, Weights = W, Out: Batched>,
-    W: Slots,
-{
-    type Output = Tensor<Behind<L, S>, f32, Cpu, T>;
-    type Error = CpuError;
-
-    fn try_forward(&self, input: Tensor<S, f32, Cpu, T>) -> Result<Self::Output, CpuError> {
-        self.infer(input, L::SPEC.op.activation())
-    }
+/// The shapes around a layer.
+fn shapes(op: &Op, images: usize, input: Shape) -> Shapes {
+    let output = output_shape(op, input).expect("a layer that cannot take its input does not compile");
+    Shapes { images, input, output }
 }
 
-impl<S, T, L, W, const TRAINABLE: bool> ModuleMut<Tensor<S, f32, Cpu, T>> for Unit<L, W, TRAINABLE>
-where
-    S: BatchShape,
-    T: Tape<f32, Cpu>,
-    L: Weighed<S::Sizes, Weights = W, Out: Batched>,
-    W: Slots,
-{
-    type Output = Tensor<Behind<L, S>, f32, Cpu, T>;
-    type Error = CpuError;
-
-    fn try_forward_mut(&mut self, input: Tensor<S, f32, Cpu, T>) -> Result<Self::Output, CpuError> {
-        self.train(input, L::SPEC.op.activation())
-    }
-}
-
-impl<S, T, L, W, const TRAINABLE: bool> Logits<Tensor<S, f32, Cpu, T>> for Unit<L, W, TRAINABLE>
-where
-    S: BatchShape,
-    T: Tape<f32, Cpu>,
-    L: Weighed<S::Sizes, Weights = W, Out: Batched>,
-    W: Slots,
-{
-    fn try_logits(&self, input: Tensor<S, f32, Cpu, T>) -> Result<Self::Output, CpuError> {
-        self.infer(input, Activation::Linear)
-    }
-}
-
-impl<S, T, L, W, const TRAINABLE: bool> LogitsMut<Tensor<S, f32, Cpu, T>> for Unit<L, W, TRAINABLE>
-where
-    S: BatchShape,
-    T: Tape<f32, Cpu>,
-    L: Weighed<S::Sizes, Weights = W, Out: Batched>,
-    W: Slots,
-{
-    fn try_logits_mut(&mut self, input: Tensor<S, f32, Cpu, T>) -> Result<Self::Output, CpuError> {
-        self.train(input, Activation::Linear)
-    }
+/// What is left to do behind a layer: its activation, unless logits are wanted, and the shape of its output.
+fn finish<T: Tape<f32, Cpu>>(op: &Op, rows: Rows<T>, shapes: Shapes, logits: bool) -> Result<Flow<T>, CpuError> {
+    let activation = if logits { Activation::Linear } else { op.activation() };
+    let rows = activate(activation, rows)?.try_reshape_like(&shapes.output_rows())?;
+    Ok(Flow { rows, images: shapes.images, shape: shapes.output })
 }
 
 impl<E, D, L, W, const TRAINABLE: bool> TensorCollection<E, D> for Unit<L, W, TRAINABLE>

@@ -75,6 +75,10 @@ fn read_vertex<'a>(entry: &'a Entry<'a>, vertices: &[Vertex<'_>], networks: &mut
     let Some(&first) = inputs.first() else {
         return Err(impossible(entry, "one input of the model", "another one"));
     };
+    let mut map = vertices[first].map;
+    let line = match read_layer(entry, &mut map, networks)? {
+        Item::Line(line) | Item::Merge { merge: line, .. } => line,
+    };
     let merges = matches!(entry.class, "Add" | "Concatenate");
     let expected = if merges { 2..=MAX_BRANCHES } else { 1..=1 };
     if !expected.contains(&inputs.len()) {
@@ -82,10 +86,6 @@ fn read_vertex<'a>(entry: &'a Entry<'a>, vertices: &[Vertex<'_>], networks: &mut
         return Err(impossible(entry, &wanted, &inputs.len().to_string()));
     }
     let dominator = inputs.iter().fold(first, |common, &input| meet(vertices, common, input));
-    let mut map = vertices[first].map;
-    let line = match read_layer(entry, &mut map, networks)? {
-        Item::Line(line) | Item::Merge { merge: line, .. } => line,
-    };
     Ok(Vertex { entry, inputs, dominator, depth: vertices[dominator].depth + 1, map, line: Some(line) })
 }
 

@@ -31,6 +31,16 @@ const KINDS: [(&str, &str); 21] = [
     ("Concatenate", "concatenate"),
 ];
 
+/// The arguments of a kernel.
+struct Kernel {
+    initializer: &'static str,
+    regularizer: &'static str,
+}
+
+const KERNEL: Kernel = Kernel { initializer: "kernel_initializer", regularizer: "kernel_regularizer" };
+const DEPTHWISE: Kernel = Kernel { initializer: "depthwise_initializer", regularizer: "depthwise_regularizer" };
+const POINTWISE: Kernel = Kernel { initializer: "pointwise_initializer", regularizer: "pointwise_regularizer" };
+
 /// Whether a type of that name would hide a layer.
 pub(super) fn is_kind(name: &str) -> bool {
     KINDS.iter().any(|(kind, _)| *kind == name)
@@ -59,7 +69,7 @@ pub(super) fn read(class: &str, name: &str, config: &Value, map: &mut bool) -> R
     if !is_counted(name, stem) {
         arguments.named("name", quoted(name));
     }
-    Ok(Item::Line(Line { kind: kind.to_owned(), arguments: arguments.0, frozen: (has_weights).then_some(!trainable) }))
+    Ok(Item::Line(Line { kind: kind.to_owned(), arguments: arguments.0, frozen: has_weights.then_some(!trainable) }))
 }
 
 /// Whether Keras made up the name: `conv2d`, `conv2d_7`.
@@ -78,20 +88,22 @@ fn read_arguments(kind: &str, config: &mut Config<'_>, arguments: &mut Arguments
     match kind {
         "Conv2D" => {
             arguments.plain(config.size("filters")?);
-            convolution(config, arguments, &["kernel"], |config, arguments| arguments.size(config, "groups", 1))
+            convolution(config, arguments, &[KERNEL], |config, arguments| arguments.size(config, "groups", 1))
         }
         "DepthwiseConv2D" => {
-            config.field("groups");
-            convolution(config, arguments, &["depthwise"], |config, arguments| {
+            no_groups(config)?;
+            convolution(config, arguments, &[DEPTHWISE], |config, arguments| {
                 arguments.size(config, "depth_multiplier", 1)
             })
         }
         "SeparableConv2D" => {
             arguments.plain(config.size("filters")?);
-            for unused in ["groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"] {
+            no_groups(config)?;
+            // Keras 2 writes what the class inherits and does not use.
+            for unused in ["kernel_initializer", "kernel_regularizer", "kernel_constraint"] {
                 config.field(unused);
             }
-            convolution(config, arguments, &["depthwise", "pointwise"], |config, arguments| {
+            convolution(config, arguments, &[DEPTHWISE, POINTWISE], |config, arguments| {
                 arguments.size(config, "depth_multiplier", 1)
             })
         }
@@ -116,7 +128,7 @@ fn read_arguments(kind: &str, config: &mut Config<'_>, arguments: &mut Arguments
         "Dense" => {
             arguments.plain(config.size("units")?);
             activation_argument(config, arguments)?;
-            weights(config, arguments, &["kernel"])
+            weights(config, arguments, &[KERNEL])
         }
         "Activation" => {
             let name = activation(config)?;
@@ -165,7 +177,7 @@ fn read_arguments(kind: &str, config: &mut Config<'_>, arguments: &mut Arguments
 fn convolution(
     config: &mut Config<'_>,
     arguments: &mut Arguments,
-    kernels: &[&'static str],
+    kernels: &[Kernel],
     own: impl FnOnce(&mut Config<'_>, &mut Arguments) -> Result<()>,
 ) -> Result<()> {
     arguments.plain(tuple(&config.needed_pair("kernel_size")?));
@@ -177,6 +189,14 @@ fn convolution(
     weights(config, arguments, kernels)
 }
 
+/// Convolutions of single channels inherit the argument in Keras 2, but have groups by themselves.
+fn no_groups(config: &mut Config<'_>) -> Result<()> {
+    match config.size_or("groups", 1)? {
+        1 => Ok(()),
+        groups => Err(config.error("groups", "1", Some(&Value::from(groups)))),
+    }
+}
+
 fn activation_argument(config: &mut Config<'_>, arguments: &mut Arguments) -> Result<()> {
     let name = activation(config)?;
     if name != "linear" {
@@ -186,18 +206,14 @@ fn activation_argument(config: &mut Config<'_>, arguments: &mut Arguments) -> Re
 }
 
 /// Bias, initialisers and penalties of a layer with those kernels.
-fn weights(config: &mut Config<'_>, arguments: &mut Arguments, kernels: &[&'static str]) -> Result<()> {
-    let all = ["kernel", "depthwise", "pointwise"];
-    let initializers = ["kernel_initializer", "depthwise_initializer", "pointwise_initializer"];
-    let regularizers = ["kernel_regularizer", "depthwise_regularizer", "pointwise_regularizer"];
-    let has = |i: usize| kernels.contains(&all[i]);
+fn weights(config: &mut Config<'_>, arguments: &mut Arguments, kernels: &[Kernel]) -> Result<()> {
     arguments.flag(config, "use_bias", true)?;
-    for i in (0..all.len()).filter(|&i| has(i)) {
-        arguments.initializer(config, initializers[i], "glorot_uniform")?;
+    for kernel in kernels {
+        arguments.initializer(config, kernel.initializer, "glorot_uniform")?;
     }
     arguments.initializer(config, "bias_initializer", "zeros")?;
-    for i in (0..all.len()).filter(|&i| has(i)) {
-        arguments.regularizer(config, regularizers[i])?;
+    for kernel in kernels {
+        arguments.regularizer(config, kernel.regularizer)?;
     }
     arguments.regularizer(config, "bias_regularizer")
 }

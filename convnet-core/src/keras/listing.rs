@@ -74,27 +74,22 @@ fn write_items(text: &mut String, items: &[Item], depth: usize) {
         match item {
             Item::Line(line) => *text += &format!("{indent}{},\n", line_text(line)),
             Item::Merge { merge, branches } => {
-                *text += &format!("{indent}{}(\n", merge.kind);
-                for branch in branches {
-                    write_branch(text, branch, depth + 1);
+                *text += &format!("{indent}{}(", merge.kind);
+                for (i, branch) in branches.iter().enumerate() {
+                    *text += if i > 0 { ", [" } else { "[" };
+                    if !branch.is_empty() {
+                        text.push('\n');
+                        write_items(text, branch, depth + 1);
+                        *text += &indent;
+                    }
+                    text.push(']');
                 }
                 for argument in &merge.arguments {
-                    *text += &format!("{indent}    {argument},\n");
+                    *text += &format!(", {argument}");
                 }
-                *text += &format!("{indent}),\n");
+                *text += "),\n";
             }
         }
-    }
-}
-
-fn write_branch(text: &mut String, branch: &[Item], depth: usize) {
-    let indent = "    ".repeat(depth);
-    if branch.is_empty() {
-        *text += &format!("{indent}[],\n");
-    } else {
-        *text += &format!("{indent}[\n");
-        write_items(text, branch, depth + 1);
-        *text += &format!("{indent}],\n");
     }
 }
 

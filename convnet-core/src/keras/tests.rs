@@ -212,6 +212,11 @@ fn an_error_names_layer_field_expected_and_found() {
             "own (BatchNormalization), axis: expected -1 or 3, the channels, found 1",
         ),
         ("ZeroPadding2D", json!({ "padding": [[1, 1], [-1, 1]] }), "own (ZeroPadding2D), padding: expected [[top"),
+        (
+            "DepthwiseConv2D",
+            json!({ "kernel_size": 3, "groups": 2 }),
+            "own (DepthwiseConv2D), groups: expected 1, found 2",
+        ),
         ("Dropout", json!({ "rate": "half" }), "own (Dropout), rate: expected a number, found \"half\""),
     ];
     for (class, config, expected) in cases {
@@ -295,22 +300,14 @@ fn branches_nest() {
 convnet! {
     type TwoWays = [
         Input(8, 8, 4),
-        Concatenate(
-            [],
-            [
+        Concatenate([], [
+            Activation(\"relu\"),
+            Add([
                 Activation(\"relu\"),
-                Add(
-                    [
-                        Activation(\"relu\"),
-                    ],
-                    [
-                        Activation(\"relu\"),
-                    ],
-                    [],
-                ),
-            ],
-            name = \"joined\",
-        ),
+            ], [
+                Activation(\"relu\"),
+            ], []),
+        ], name = \"joined\"),
         Flatten(),
     ];
 }
@@ -338,6 +335,8 @@ fn graphs_that_are_no_listing_are_errors() {
     assert!(later.unwrap_err().starts_with("a (Flatten), inbound_nodes: expected the outputs of layers before it"));
     let unary = functional(&[("a", "Flatten", json!({}), &["x", "x"])], "a");
     assert_eq!(unary.unwrap_err(), "a (Flatten), inbound_nodes: expected one tensor, found 2");
+    let other = functional(&[("a", "Multiply", json!({}), &["x", "x"])], "a");
+    assert!(other.unwrap_err().starts_with("a, class_name: expected one of Conv2D"));
     let lonely = functional(&[("a", "Add", json!({}), &["x"])], "a");
     assert_eq!(lonely.unwrap_err(), "a (Add), inbound_nodes: expected 2 to 8 tensors, found 1");
     assert!(functional(&[], "y").unwrap_err().contains("output_layers: expected a layer of the model"));

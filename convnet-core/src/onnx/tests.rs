@@ -48,7 +48,7 @@ const VALID: Padding = Padding::Valid;
 const SAME: Padding = Padding::Same;
 
 fn conv2d(filters: usize, groups: usize, activation: Activation) -> Op {
-    let (vertical, horizontal) = (axis(3, 2, 1, SAME), axis(2, 1, 2, SAME));
+    let (vertical, horizontal) = (axis(3, 2, 1, SAME), axis(2, 1, 1, SAME));
     Op::Conv2D(conv2d::Spec { filters, vertical, horizontal, groups, activation, use_bias: true })
 }
 
@@ -292,16 +292,19 @@ fn depthwise_kernels_are_groups() {
     assert_eq!(attribute(node(&graph, "Conv"), "group").i, Some(4));
 }
 
-/// Over 5 rows, windows of 3 in steps of 2 need one row before and one behind; over 6 columns, windows that reach over
-/// 3 in steps of 1 need one on each side.
+/// Over 5 rows, windows of 3 in steps of 2 need one row before and one behind; over 6 columns, windows of 2 in steps
+/// of 1 need one behind, and windows of 3 with gaps two on each side.
 #[test]
 fn same_padding_is_written_out() {
-    let (_, plan) = plans().into_iter().find(|(name, _)| *name == "conv2d").unwrap();
-    let graph = exported(&plan);
+    let graph_of = |wanted: &str| exported(&plans().into_iter().find(|(name, _)| *name == wanted).unwrap().1);
+    let graph = graph_of("conv2d");
     let conv = node(&graph, "Conv");
-    assert_eq!(attribute(conv, "pads").ints, [1, 1, 1, 1]);
+    assert_eq!(attribute(conv, "pads").ints, [1, 0, 1, 1]);
     assert_eq!(attribute(conv, "strides").ints, [2, 1]);
-    assert_eq!(attribute(conv, "dilations").ints, [1, 2]);
+    let graph = graph_of("dilated");
+    let conv = node(&graph, "Conv");
+    assert_eq!(attribute(conv, "pads").ints, [1, 2, 1, 2]);
+    assert_eq!(attribute(conv, "dilations").ints, [2, 2]);
 
     let even = conv2d::Spec {
         filters: 1,

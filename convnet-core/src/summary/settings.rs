@@ -38,7 +38,7 @@ pub(super) fn settings(op: &Op) -> Value {
             let mut window = window("pool_size", &spec.vertical, &spec.horizontal);
             // Pooling has no such argument.
             window.shift_remove("dilation_rate");
-            return Value::Object(window);
+            Value::Object(window)
         }
         Op::GlobalAveragePooling2D(spec) | Op::GlobalMaxPooling2D(spec) => json!({ "keepdims": spec.keepdims }),
         Op::ZeroPadding2D(spec) => json!({ "padding": [[spec.top, spec.bottom], [spec.left, spec.right]] }),

@@ -20,10 +20,12 @@ const MAX_BRANCHES: usize = 8;
 pub fn merge(call: &Call, kind: &'static str, context: &Context) -> Layer {
     let (listings, named) = parted(call);
     let mut branches = Vec::new();
+    let mut strays = 0;
     for argument in listings {
         match listing_of(argument, context) {
             Some(listing) => branches.push(part(&listing, kind, context)),
             None => {
+                strays += 1;
                 if let Some(value) = &argument.value {
                     let sentence = format!("{kind}: a branch is a listing in square brackets");
                     let help = format!("write `{}`", example(kind).unwrap_or_default());
@@ -36,7 +38,7 @@ pub fn merge(call: &Call, kind: &'static str, context: &Context) -> Layer {
         "Add" => "an empty one is the shortcut: `Add([Conv2D(64, 3, padding = \"same\")], [])`",
         _ => "an empty one is the tensor above itself: `Concatenate([Conv2D(64, 1)], [])`",
     };
-    match branches.len() {
+    match branches.len() + strays {
         0 => {
             let sentence = format!("{kind}: the branches are missing");
             let help = format!("each is a listing: `{}`", example(kind).unwrap_or_default());

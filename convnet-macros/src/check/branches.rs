@@ -30,17 +30,17 @@ impl Walk<'_> {
         self.check_count(layer);
         let name = self.name(layer);
         let shapes: Vec<Shape> = ends.iter().map(|end| end.shape.clone()).collect();
-        // Behind a map and a vector anything could have been meant.
-        let alike = ends.iter().all(|end| end.shape.dims().len() == ends[0].shape.dims().len());
-        let longest = ends.iter().max_by_key(|end| end.stops.len()).filter(|_| alike);
-        let meant = longest.map_or(Shape::Unknown, |end| end.shape.clone());
+        // What to go on with: maps and vectors together leave nothing to be sure of.
+        let alike = shapes.windows(2).all(|pair| pair[0].dims().len() == pair[1].dims().len());
+        let longest = ends.iter().filter(|_| alike).max_by_key(|end| end.stops.len());
+        let longest = || longest.map_or(Shape::Unknown, |end| end.shape.clone());
         let shape = merged(merging, &shapes).unwrap_or_else(|other| {
             // A mistake within a branch has been complained about, and this may follow from it.
             if self.errors.count() == complaints {
                 let complaint = self.misfit_of_branches(layer, merging, &fork, &ends, other);
                 self.complain(layer, &TokenStream::new(), complaint);
             }
-            meant
+            longest()
         });
         self.shape = shape;
         self.check_volume(layer, None);

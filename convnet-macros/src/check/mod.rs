@@ -89,6 +89,8 @@ struct Walk<'a> {
     within: Option<(String, Span)>,
     /// The repetitions that the layers at hand are in: which round, of how many.
     rounds: Vec<(usize, usize)>,
+    /// Inside a network: how many complaints there were before. One of a network is enough.
+    complaints_before: Option<usize>,
     /// A `Flatten` in the wrong place has been complained about; another is no mistake of its own.
     displaced_flatten: bool,
 }
@@ -109,6 +111,7 @@ impl<'a> Walk<'a> {
             frozen: false,
             within: None,
             rounds: Vec::new(),
+            complaints_before: None,
             displaced_flatten: false,
         }
     }
@@ -116,7 +119,7 @@ impl<'a> Walk<'a> {
     /// Walks through layers, behind which others follow unless they are the `last`.
     fn layers(&mut self, layers: &[Layer], last: bool) {
         for (i, layer) in layers.iter().enumerate() {
-            if self.too_many {
+            if self.too_many || self.complaints_before.is_some_and(|before| self.errors.count() > before) {
                 return;
             }
             let frozen = self.frozen;
@@ -147,10 +150,14 @@ impl<'a> Walk<'a> {
         let outer = self.within.is_none();
         if outer {
             self.within = Some((name.to_string(), layer.place));
+            self.complaints_before = Some(self.errors.count());
         }
         self.layers(&known.layers, last);
         if outer {
             self.within = None;
+            if self.complaints_before.take().is_some_and(|before| self.errors.count() > before) {
+                self.shape = Shape::Unknown;
+            }
         }
     }
 

@@ -45,7 +45,7 @@ pub(super) struct Shapes {
 
 impl Shapes {
     /// The sizes of the output's [`Rows`].
-    fn output_rows(&self) -> (usize, usize) {
+    pub fn output_rows(&self) -> (usize, usize) {
         (self.images * positions(&self.output), self.output.channels())
     }
 }

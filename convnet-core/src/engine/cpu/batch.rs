@@ -59,7 +59,7 @@ fn normalization(program: &Program, number: usize) -> (&Step, &BatchStatistics) 
 impl Batch {
     /// Memory for batches of up to `images` images.
     pub fn new(program: &Program, images: usize) -> Batch {
-        let layout = Layout::new(program, images);
+        let layout = Layout::new(program, images, false);
         let (mut stages, mut statistics, mut widest) = (Vec::new(), 0, 0);
         for (number, step) in program.steps.iter().enumerate() {
             match (&step.action, stages.last_mut()) {

@@ -121,7 +121,7 @@ impl Executor {
         let program = Program::new(plan, exact, level, input_gradient);
         let pool = Pool::new(threads.min(most_threads()));
         let group = (GROUP_FLOATS / (2 * program.tensor_floats()).max(1)).clamp(1, 64);
-        let layout = Layout::new(&program, group);
+        let layout = Layout::new(&program, group, true);
         let threads = pool.threads();
         let scratch_floats = [program.scratch(group), group * program.added()].map(|len| len.next_multiple_of(LINE));
         Executor {

@@ -1,7 +1,9 @@
 //! Where the values of a group of images lie: the tensors of a [`Program`], their gradients, and what kernels keep.
 //!
 //! Every tensor has a place of its own, since the way back needs them all. A gradient lives from the last step that
-//! takes its tensor to the one that makes it; gradients that do not live at the same time share a place.
+//! takes its tensor to the one that makes it; gradients that do not live at the same time share a place. Where some images
+//! of the group may be further on their way than others, only gradients of one size do: an image's values then always lie
+//! at the same place in it, where no other image's are.
 
 use super::aligned::LINE;
 use super::program::{Program, Step};
@@ -22,7 +24,8 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub fn new(program: &Program, room: usize) -> Layout {
+    /// Places for `room` images. `together`: all of them are always at the same step.
+    pub fn new(program: &Program, room: usize, together: bool) -> Layout {
         let mut floats = 0;
         let mut take = |len: usize| {
             let start = floats;
@@ -30,13 +33,7 @@ impl Layout {
             start
         };
         let tensors = program.tensors.iter().map(|&len| take(len)).collect();
-        let slots = gradient_slots(program);
-        let mut sizes = vec![0; slots.iter().flatten().max().map_or(0, |most| most + 1)];
-        for (slot, &len) in slots.iter().zip(&program.tensors) {
-            if let Some(slot) = *slot {
-                sizes[slot] = len.max(sizes[slot]);
-            }
-        }
+        let (slots, sizes) = gradient_slots(program, together);
         let starts: Vec<usize> = sizes.into_iter().map(take).collect();
         let gradients = slots.into_iter().map(|slot| slot.map_or(0, |slot| starts[slot])).collect();
         let mut kept_bytes = 0;
@@ -69,26 +66,42 @@ fn part(start: usize, len: usize, images: &Range<usize>) -> Range<usize> {
     start + len * images.start..start + len * images.end
 }
 
-/// For each tensor with a gradient a slot that no other gradient uses while this one lives.
-fn gradient_slots(program: &Program) -> Vec<Option<usize>> {
-    let mut slots: Vec<Option<usize>> = vec![None; program.tensors.len()];
-    let mut taken: Vec<bool> = Vec::new();
-    let claim = |slots: &mut Vec<Option<usize>>, taken: &mut Vec<bool>, tensor: usize| {
-        if slots[tensor].is_none() {
-            let free = taken.iter().position(|taken| !taken).unwrap_or(taken.len());
-            taken.resize(taken.len().max(free + 1), false);
-            taken[free] = true;
-            slots[tensor] = Some(free);
-        }
-    };
-    claim(&mut slots, &mut taken, program.result);
+/// For each tensor with a gradient a slot that no other gradient uses while this one lives, and the slots' sizes.
+fn gradient_slots(program: &Program, together: bool) -> (Vec<Option<usize>>, Vec<usize>) {
+    let mut slots = Slots { of: vec![None; program.tensors.len()], taken: Vec::new(), sizes: Vec::new(), together };
+    slots.claim(program, program.result);
     for step in program.steps.iter().rev().filter(|step| step.backward) {
-        for input in step.inputs.iter().filter(|input| input.gradient) {
-            claim(&mut slots, &mut taken, input.tensor);
-        }
-        if let Some(slot) = slots[step.output] {
-            taken[slot] = false;
+        step.inputs.iter().filter(|input| input.gradient).for_each(|input| slots.claim(program, input.tensor));
+        if let Some(slot) = slots.of[step.output] {
+            slots.taken[slot] = false;
         }
     }
-    slots
+    (slots.of, slots.sizes)
+}
+
+/// Slots on their way through a program.
+struct Slots {
+    of: Vec<Option<usize>>,
+    taken: Vec<bool>,
+    sizes: Vec<usize>,
+    together: bool,
+}
+
+impl Slots {
+    /// Gives a tensor a free slot, unless it has one.
+    fn claim(&mut self, program: &Program, tensor: usize) {
+        if self.of[tensor].is_some() {
+            return;
+        }
+        let len = program.tensors[tensor];
+        let fits = |slot: &usize| !self.taken[*slot] && (self.together || self.sizes[*slot] == len);
+        let slot = (0..self.taken.len()).find(fits).unwrap_or(self.taken.len());
+        if slot == self.taken.len() {
+            self.taken.push(true);
+            self.sizes.push(len);
+        }
+        self.taken[slot] = true;
+        self.sizes[slot] = len.max(self.sizes[slot]);
+        self.of[tensor] = Some(slot);
+    }
 }
