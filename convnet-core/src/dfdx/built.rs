@@ -69,7 +69,7 @@ impl<N: Buildable, M: Run> Built<N, M> {
     ///
     /// # Panics
     /// When memory runs out, as dfdx's `forward` does; [`Built::try_logits`] does not.
-    pub fn logits<S, T>(&self, input: Tensor<S, f32, Cpu, T>) -> OutputOf<N, S::Batch, T>
+    pub fn logits<S, T>(&self, input: Tensor<S, f32, Cpu, T>) -> OutputOf<N, S::Of, T>
     where
         S: BatchOf<N::InputDigits>,
         T: Tape<f32, Cpu>,
@@ -84,7 +84,7 @@ impl<N: Buildable, M: Run> Built<N, M> {
     ///
     /// # Errors
     /// dfdx's, when memory runs out.
-    pub fn try_logits<S, T>(&self, input: Tensor<S, f32, Cpu, T>) -> Result<OutputOf<N, S::Batch, T>, CpuError>
+    pub fn try_logits<S, T>(&self, input: Tensor<S, f32, Cpu, T>) -> Result<OutputOf<N, S::Of, T>, CpuError>
     where
         S: BatchOf<N::InputDigits>,
         T: Tape<f32, Cpu>,
@@ -97,7 +97,7 @@ impl<N: Buildable, M: Run> Built<N, M> {
     ///
     /// # Panics
     /// When memory runs out, as dfdx's `forward_mut` does; [`Built::try_logits_mut`] does not.
-    pub fn logits_mut<S, T>(&mut self, input: Tensor<S, f32, Cpu, T>) -> OutputOf<N, S::Batch, T>
+    pub fn logits_mut<S, T>(&mut self, input: Tensor<S, f32, Cpu, T>) -> OutputOf<N, S::Of, T>
     where
         S: BatchOf<N::InputDigits>,
         T: Tape<f32, Cpu>,
@@ -112,7 +112,7 @@ impl<N: Buildable, M: Run> Built<N, M> {
     ///
     /// # Errors
     /// dfdx's, when memory runs out.
-    pub fn try_logits_mut<S, T>(&mut self, input: Tensor<S, f32, Cpu, T>) -> Result<OutputOf<N, S::Batch, T>, CpuError>
+    pub fn try_logits_mut<S, T>(&mut self, input: Tensor<S, f32, Cpu, T>) -> Result<OutputOf<N, S::Of, T>, CpuError>
     where
         S: BatchOf<N::InputDigits>,
         T: Tape<f32, Cpu>,
@@ -120,7 +120,7 @@ impl<N: Buildable, M: Run> Built<N, M> {
         self.run_mut(input, true)
     }
 
-    fn run<S, T>(&self, input: Tensor<S, f32, Cpu, T>, logits: bool) -> Result<OutputOf<N, S::Batch, T>, CpuError>
+    fn run<S, T>(&self, input: Tensor<S, f32, Cpu, T>, logits: bool) -> Result<OutputOf<N, S::Of, T>, CpuError>
     where
         S: BatchOf<N::InputDigits>,
         T: Tape<f32, Cpu>,
@@ -130,11 +130,7 @@ impl<N: Buildable, M: Run> Built<N, M> {
         self.layers.run(Flow::of(input)?, logits)?.typed::<N::OutputDigits, _>(batch)
     }
 
-    fn run_mut<S, T>(
-        &mut self,
-        input: Tensor<S, f32, Cpu, T>,
-        logits: bool,
-    ) -> Result<OutputOf<N, S::Batch, T>, CpuError>
+    fn run_mut<S, T>(&mut self, input: Tensor<S, f32, Cpu, T>, logits: bool) -> Result<OutputOf<N, S::Of, T>, CpuError>
     where
         S: BatchOf<N::InputDigits>,
         T: Tape<f32, Cpu>,
@@ -158,7 +154,7 @@ where
     M: Run,
     T: Tape<f32, Cpu>,
 {
-    type Output = OutputOf<N, S::Batch, T>;
+    type Output = OutputOf<N, <S as BatchOf<N::InputDigits>>::Of, T>;
     type Error = CpuError;
 
     fn try_forward(&self, input: Tensor<S, f32, Cpu, T>) -> Result<Self::Output, Self::Error> {
@@ -173,7 +169,7 @@ where
     M: Run,
     T: Tape<f32, Cpu>,
 {
-    type Output = OutputOf<N, S::Batch, T>;
+    type Output = OutputOf<N, <S as BatchOf<N::InputDigits>>::Of, T>;
     type Error = CpuError;
 
     fn try_forward_mut(&mut self, input: Tensor<S, f32, Cpu, T>) -> Result<Self::Output, Self::Error> {
