@@ -42,7 +42,7 @@ impl<N: Buildable> Built<N> {
     /// Takes all weights from a flat parameter buffer, bit for bit.
     ///
     /// # Errors
-    /// [`Error::Data`] if there are not exactly [`Network::PARAMS`] weights; then nothing has changed.
+    /// [`Error::Data`] if there are not exactly [`crate::Network::PARAMS`] weights; then nothing has changed.
     pub fn from_flat(&mut self, weights: &[f32]) -> Result<()> {
         if weights.len() != N::PARAMS {
             return Err(Error::Data {
