@@ -135,7 +135,7 @@ where
 }
 
 /// What `dev.build_module::<N, f32>()` gives.
-pub type BuiltOf<N> = Built<N, <N as Buildable>::Modules>;
+pub type BuiltOf<N> = Built<N>;
 
 /// A device of dfdx on which the network `N` can be built.
 ///
