@@ -55,6 +55,7 @@ convnet! {
     type OtherConst<const N: u32> = [Input(28, 28, 1), Flatten(), Dense(10)];
     type Where<const N: usize> where T: Copy = [Input(28, 28, 1), Flatten(), Dense(N)];
     pub type = [Input(28, 28, 1), Flatten(), Dense(10)];
+    type match = [Input(28, 28, 1), Flatten(), Dense(10)];
     type NoSemicolonAtTheEnd = [Input(28, 28, 1), Flatten(), Dense(10)]
 }
 

@@ -1,6 +1,7 @@
 //! The page on Keras's arguments, `docs/keras.md`, keeps up with the table of signatures.
 
 use crate::keras::{COMMON, NO_LAYERS_YET, NOT_YET, SIGNATURES, SPECIAL};
+use crate::layer::ACTIVATIONS;
 use std::path::Path;
 
 fn page() -> String {
@@ -42,6 +43,15 @@ fn every_parameter_has_its_row() {
     for parameter in COMMON {
         assert!(common.contains(&(parameter, "yes")), "{parameter}");
     }
+}
+
+#[test]
+fn every_activation_is_on_the_page() {
+    let page = page();
+    let (supported, _) = section(&page, "## Activations").split_once("Not supported").expect("what is not supported");
+    let missing: Vec<&str> =
+        ACTIVATIONS.iter().copied().filter(|name| !supported.contains(&format!("`\"{name}\"`"))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 #[test]
