@@ -94,3 +94,8 @@ pub mod __private {
     pub use convnet_core::shape::walk::{Same, Valid};
     pub use convnet_core::{Definition, Network, Sequential};
 }
+
+/// The README's listings are compiled, too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
