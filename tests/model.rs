@@ -61,6 +61,19 @@ fn no_epochs_change_nothing() {
 }
 
 #[test]
+fn a_seed_after_a_prediction_is_as_good_as_before() {
+    let set = datasets::drawn_digits(40, 1).unwrap();
+    let image = set.image(0).unwrap();
+    let mut late = digits();
+    let other = late.predict(&image).unwrap();
+    let mut late = late.seed(6);
+    let mut early = digits().seed(6);
+    assert!(early.predict(&image).unwrap() != other, "another seed, other weights");
+    assert!(late.predict(&image).unwrap() == early.predict(&image).unwrap());
+    assert_eq!(late.fit(&set, quiet()).unwrap().loss(), early.fit(&set, quiet()).unwrap().loss());
+}
+
+#[test]
 fn a_second_fit_goes_on_where_the_first_stopped() {
     let set = datasets::drawn_digits(150, 1).unwrap();
     let optimizers: [Optimizer; 3] =

@@ -4,6 +4,7 @@
 //! the promises that a user of [`Model`] relies on.
 
 use convnet::prelude::*;
+use convnet::shape::size::Map;
 use std::fs;
 
 convnet! {
@@ -17,6 +18,17 @@ convnet! {
     type Other = [
         Input(8, 8, 1),
         Conv2D(5, (3, 3), activation = "relu"),
+        Flatten(),
+        Dense(3, activation = "softmax"),
+    ];
+
+    /// What a step changes besides weights with gradients, and what it must not change.
+    type Normalized = [
+        Input(8, 8, 1),
+        BatchNormalization(),
+        Conv2D(4, (3, 3), trainable = false),
+        Add([BatchNormalization(scale = false), Activation("relu"), Conv2D(4, 1)], []),
+        BatchNormalization(trainable = false),
         Flatten(),
         Dense(3, activation = "softmax"),
     ];
@@ -114,8 +126,7 @@ fn broken_files_and_folders() {
     assert_says(datasets::mnist_from(folder.path()), &["train-images"]);
 }
 
-#[test]
-fn a_loss_that_is_no_number_stops_training_and_keeps_the_weights() {
+fn check_broken_image<N: Network<Input = Map<8, 8, 1>>>() {
     let mut pixels = vec![0.5f32; 6 * 64];
     // The fifth image is broken: in file order and batches of two it comes in the third step.
     pixels[4 * 64 + 10] = f32::NAN;
@@ -123,13 +134,69 @@ fn a_loss_that_is_no_number_stops_training_and_keeps_the_weights() {
     let first_step = ImageSet::<8, 8, 1>::new(pixels[..2 * 64].to_vec(), vec![0u8, 1]).unwrap();
     let options = || Fit { batch_size: 2, shuffle: false, ..quiet() };
 
+    let model = || Model::<N>::compile(RmsProp::default(), CategoricalCrossentropy::default());
     let mut stopped = model();
     assert_says(stopped.fit(&broken, options()), &["NaN", "epoch 1", "step 3"]);
     let mut expected = model();
     expected.fit(&first_step, options()).unwrap();
     assert_eq!(stopped.weights(), expected.weights(), "the weights are those of the last step whose loss was a number");
+    // What the kernels derived from the weights is that of those, too.
+    assert_eq!(stopped.evaluate(&first_step).unwrap(), expected.evaluate(&first_step).unwrap());
     // Training goes on from there, the optimizer anew.
     assert!(stopped.fit(&first_step, options()).unwrap().loss()[0].is_finite());
+
+    // Weights that were set are never taken back to those before.
+    let other: Vec<f32> = stopped.weights().iter().map(|weight| weight + 0.125).collect();
+    stopped.set_weights(&other).unwrap();
+    let broken_first = ImageSet::<8, 8, 1>::new(pixels[4 * 64..].to_vec(), vec![1u8, 2]).unwrap();
+    assert_says(stopped.fit(&broken_first, options()), &["NaN", "epoch 1", "step 1"]);
+    assert_eq!(stopped.weights(), other);
+}
+
+#[test]
+fn a_loss_that_is_no_number_stops_training_and_keeps_the_weights() {
+    check_broken_image::<Net>();
+    check_broken_image::<Normalized>();
+}
+
+#[test]
+fn moving_statistics_that_are_no_numbers_stop_training_too() {
+    // The variance of the last batch is beyond single precision; all that is computed by it is not.
+    let mut pixels: Vec<f32> = (0..6 * 64).map(|i| (i * 37 % 251) as f32).collect();
+    pixels[4 * 64..].iter_mut().for_each(|pixel| *pixel *= 1e25);
+    let labels = vec![0u8, 1, 2, 0, 1, 2];
+    let set = ImageSet::<8, 8, 1>::new(pixels.clone(), labels.clone()).unwrap();
+    let ordinary = ImageSet::<8, 8, 1>::new(pixels[..4 * 64].to_vec(), labels[..4].to_vec()).unwrap();
+    let options = || Fit { batch_size: 2, shuffle: false, ..quiet() };
+    let model = || Model::<Normalized>::compile(RmsProp::default(), CategoricalCrossentropy::default());
+    let mut stopped = model();
+    assert_says(stopped.fit(&set, options()), &["weight", "epoch 1", "step 3"]);
+    let mut expected = model();
+    expected.fit(&ordinary, options()).unwrap();
+    assert_eq!(stopped.weights(), expected.weights(), "the weights are those before the step");
+    assert_eq!(stopped.evaluate(&ordinary).unwrap(), expected.evaluate(&ordinary).unwrap());
+}
+
+#[test]
+fn a_batch_may_be_larger_than_those_before() {
+    let (few, many) = (set(vec![0, 1, 2]), set((0..21).map(|i| i % 3).collect()));
+    let model = || Model::<Normalized>::compile(Sgd::default(), CategoricalCrossentropy::default());
+    let options = || Fit { batch_size: 32, shuffle: false, ..quiet() };
+    let mut model = [model(), model()];
+    // The second starts from the weights of the first, but has never seen a smaller batch.
+    model[0].fit(&few, options()).unwrap();
+    let weights = model[0].weights().to_vec();
+    model[1].set_weights(&weights).unwrap();
+    for set in [&many, &few, &many] {
+        let losses = [0, 1].map(|i| model[i].fit(set, options()).unwrap().loss()[0]);
+        assert_eq!(losses[0], losses[1]);
+        assert_eq!(model[0].weights(), model[1].weights());
+        let scores = [0, 1].map(|i| model[i].evaluate(&many).unwrap());
+        assert_eq!(scores[0], scores[1]);
+    }
+    for (layer, weight) in Normalized::PLAN.weights().filter(|(layer, _)| !layer.trainable) {
+        assert_eq!(model[0].weights()[weight.range()], weights[weight.range()], "{}", layer.name);
+    }
 }
 
 #[test]

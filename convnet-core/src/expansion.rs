@@ -41,7 +41,7 @@ pub const fn report_network(network: &str, fault: &Option<Fault>, from: usize, c
     if let Some(Fault { layer, .. }) = fault
         && inner.is_none()
         && from <= *layer
-        && (*layer < from + count || *layer == from)
+        && (*layer < from.saturating_add(count) || *layer == from)
         && !matches!(fault, Some(Fault { kind: FaultKind::ZeroInput, .. }))
     {
         report(network, fault, Some(*layer));
@@ -54,7 +54,7 @@ pub const fn report_network(network: &str, fault: &Option<Fault>, from: usize, c
 pub const fn report_repeat(network: &str, fault: &Option<Fault>, from: usize, count: usize, times: usize) {
     if let Some(found) = fault {
         let end = from.saturating_add(count.saturating_mul(times));
-        let later = from + count <= found.layer && found.layer < end && !is_of_repeat(found);
+        let later = from.saturating_add(count) <= found.layer && found.layer < end && !is_of_repeat(found);
         if later || times == 0 && found.layer == from && is_of_repeat(found) {
             report(network, fault, Some(found.layer));
         }

@@ -141,7 +141,10 @@ fn type_name(given: Option<&str>, networks: &[Network]) -> String {
         name += rest;
     }
     let unnumbered = name.trim_end_matches(|c: char| c.is_ascii_digit());
-    if TAKEN.contains(&unnumbered) || !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+    if TAKEN.contains(&unnumbered)
+        || TAKEN.contains(&name.as_str())
+        || !name.starts_with(|c: char| c.is_ascii_alphabetic())
+    {
         name = "Net".to_owned();
     } else if layers::is_kind(&name) {
         name += "Net";

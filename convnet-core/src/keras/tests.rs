@@ -37,6 +37,17 @@ fn error(class: &str, config: Value) -> String {
 }
 
 #[test]
+fn a_name_of_the_language_is_not_taken_for_a_type() {
+    for (name, expected) in [("l2", "Net"), ("fit_3", "Net"), ("repeat", "Net"), ("dense", "DenseNet"), ("l3", "L3")] {
+        let model = json!({ "class_name": "Sequential", "config": { "name": name, "layers": [
+            { "class_name": "InputLayer", "config": { "batch_shape": [null, 3], "name": "i" } },
+        ] } });
+        let listing = from_keras(&model.to_string()).unwrap();
+        assert!(listing.contains(&format!("type {expected} = ")), "{name}: {listing}");
+    }
+}
+
+#[test]
 fn only_what_is_not_usual_is_written() {
     let usual = json!({
         "trainable": true, "dtype": "float32", "filters": 32, "kernel_size": [3, 3], "strides": [1, 1],

@@ -82,6 +82,9 @@ impl Trainer {
         self.seed = seed;
         if self.fresh {
             weights::initialize(&self.plan, seed, &mut self.weights);
+            if let Some(executor) = &mut self.executor {
+                executor.prepare(&self.weights);
+            }
         }
     }
 

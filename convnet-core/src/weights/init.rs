@@ -10,7 +10,7 @@ pub(crate) const DEVIATION_CUT_AT_TWO: f64 = 0.879_625_661_034_239_8;
 ///
 /// Each weight tensor draws from a stream of its own ([`Purpose::Weights`], numbered by its place among the plan's
 /// weights), so its values depend on the seed, its place, its fans and its length only. They are the same in every
-/// build and on every machine.
+/// build and on every machine (normal ones as far as its logarithm and cosine are).
 ///
 /// # Panics
 /// Where the buffer is shorter than [`Plan::params`].

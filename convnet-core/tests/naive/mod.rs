@@ -18,6 +18,46 @@ pub fn forward(plan: &Plan, weights: &[f64], input: &[f64]) -> Vec<f64> {
     tensors.pop().unwrap_or_default()
 }
 
+/// The outputs for a batch of inputs in a training step, but for dropout: normalisations that learn take the statistics
+/// of the batch.
+pub fn forward_in_training(plan: &Plan, weights: &[f64], inputs: &[&[f64]]) -> Vec<Vec<f64>> {
+    let mut tensors = vec![inputs.iter().map(|input| input.to_vec()).collect::<Vec<_>>()];
+    for layer in plan.layers {
+        let shapes: Vec<Shape> = layer.inputs().iter().map(|&tensor| plan.tensor(tensor)).collect();
+        let of_image = |image: usize| -> Vec<&[f64]> {
+            layer.inputs().iter().map(|&tensor| tensors[tensor][image].as_slice()).collect()
+        };
+        tensors.push(match layer.op {
+            Op::BatchNormalization(spec) if layer.trainable => {
+                normalized_together(&spec, layer, weights, &tensors[layer.inputs()[0]])
+            }
+            _ => (0..inputs.len()).map(|image| layer_forward(layer, weights, &of_image(image), &shapes)).collect(),
+        });
+    }
+    tensors.pop().unwrap_or_default()
+}
+
+/// Batch normalisation with the statistics of these inputs.
+fn normalized_together(
+    spec: &batch_normalization::Spec,
+    layer: &LayerPlan,
+    weights: &[f64],
+    inputs: &[Vec<f64>],
+) -> Vec<Vec<f64>> {
+    let weight = |name: &str| {
+        let weight = layer.weights().iter().find(|weight| weight.name == name);
+        weight.map(|weight| &weights[weight.range()])
+    };
+    let channels = layer.input.channels();
+    let mean = |c: usize, f: &dyn Fn(f64) -> f64| {
+        let values = inputs.iter().flat_map(|x| x.iter().skip(c).step_by(channels));
+        values.map(|&x| f(x)).sum::<f64>() / (inputs.len() * layer.input.len() / channels) as f64
+    };
+    let means: Vec<f64> = (0..channels).map(|c| mean(c, &|x| x)).collect();
+    let variances: Vec<f64> = (0..channels).map(|c| mean(c, &|x| (x - means[c]).powi(2))).collect();
+    inputs.iter().map(|x| normalized(spec, x, &means, &variances, weight("gamma"), weight("beta"))).collect()
+}
+
 fn layer_forward(layer: &LayerPlan, weights: &[f64], inputs: &[&[f64]], shapes: &[Shape]) -> Vec<f64> {
     let (x, input, output) = (inputs[0], layer.input, layer.output);
     let weight = |name: &str| {

@@ -13,6 +13,8 @@ use super::layout::Layout;
 use super::pass::{Group, Pass, Store, Target};
 use super::pool::Pool;
 use super::program::{Action, Program, Step};
+use super::simd::{Level, vectorize};
+use super::sums::AllFinite;
 use crate::data::Samples;
 use crate::train::Loss;
 use std::ops::Range;
@@ -120,16 +122,20 @@ impl Batch {
         }
     }
 
-    /// Lets the moving statistics follow those of the last batch; `previous` receives them as they were.
-    pub fn follow(&self, program: &Program, current: &mut [f32], previous: &mut [f32]) {
+    /// Lets the moving statistics follow those of the last batch; `previous` receives them as they were. Gives whether
+    /// all are still finite.
+    pub fn follow(&self, program: &Program, current: &mut [f32], previous: &mut [f32], level: Level) -> bool {
+        let mut finite = true;
         for stage in &self.stages {
             if let Stage::Normalize(number, at) = stage {
                 let (step, arithmetic) = normalization(program, *number);
                 let moving = arithmetic.moving(step.weights.clone());
-                previous[moving.clone()].copy_from_slice(&current[moving]);
+                previous[moving.clone()].copy_from_slice(&current[moving.clone()]);
                 arithmetic.follow(&self.statistics[at.clone()], &mut current[step.weights.clone()]);
+                finite &= vectorize(level, AllFinite(&current[moving]));
             }
         }
+        finite
     }
 }
 

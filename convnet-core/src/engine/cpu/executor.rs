@@ -68,7 +68,7 @@ pub struct Weights<'a> {
 /// What an update did.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Update {
-    /// Whether all weights that it changed are still finite.
+    /// Whether all weights that it changed are still finite, moving statistics among them.
     pub finite: bool,
     /// What the weights' squares added to the loss before it.
     pub penalty: f64,
@@ -147,6 +147,8 @@ impl Executor {
             self.lanes = Floats::zeros(LANES * self.lane_floats());
         }
         if self.program.normalizes() && self.batch.as_ref().is_none_or(|batch| batch.room() < images) {
+            // Gives its memory back before the larger one takes some.
+            self.batch = None;
             self.batch = Some(Batch::new(&self.program, images));
         }
     }
@@ -254,11 +256,12 @@ impl Executor {
                 }
             });
         }
+        let mut finite = finite.into_inner();
         if let Some(batch) = &self.batch {
-            batch.follow(program, current, previous);
+            finite &= batch.follow(program, current, previous, level);
         }
         self.prepare(current);
-        Update { finite: finite.into_inner(), penalty: self.penalties.iter().sum() }
+        Update { finite, penalty: self.penalties.iter().sum() }
     }
 
     /// What the weights' squares add to the loss.

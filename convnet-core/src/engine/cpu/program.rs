@@ -12,6 +12,7 @@ use super::simd::Level;
 use crate::layers::{Activation, Op};
 use crate::plan::Plan;
 use crate::shape::Shape;
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// What a step does.
@@ -62,7 +63,7 @@ pub(super) struct Piece {
 /// A plan as steps.
 pub(super) struct Program {
     pub steps: Vec<Step>,
-    /// Values an image of each tensor; 0 for those within a kernel.
+    /// Values an image of each tensor; 0 for those inside of a step, which are nowhere.
     pub tensors: Vec<usize>,
     /// The tensor with the network's output.
     pub result: usize,
@@ -94,13 +95,13 @@ impl Program {
         let asked = asked_for(plan, &graph, input_gradient);
         let (mut steps, derived) = steps(plan, &graph, &asked, exact, level);
         mark_first(&mut steps, graph.tensors.len());
-        forget_inner(&steps, &mut graph.tensors);
+        let tensors = made(&steps, graph.tensors);
         let start =
             steps.iter().filter(|step| step.backward && !step.weights.is_empty()).map(|step| step.weights.start);
         let start = start.min().unwrap_or(plan.params);
         Program {
             steps,
-            tensors: graph.tensors,
+            tensors,
             result: graph.output,
             head: plan.layers.last().map_or(Activation::Linear, |layer| layer.op.activation()),
             row: plan.output.channels(),
@@ -187,6 +188,12 @@ fn steps(plan: &Plan, graph: &Graph, asked: &[bool], exact: bool, level: Level) 
     (steps, derived)
 }
 
+/// The sizes of those tensors that are there between the steps.
+fn made(steps: &[Step], sizes: Vec<usize>) -> Vec<usize> {
+    let made: HashSet<usize> = steps.iter().map(|step| step.output).chain([0]).collect();
+    sizes.into_iter().enumerate().map(|(tensor, size)| if made.contains(&tensor) { size } else { 0 }).collect()
+}
+
 /// What the head of these operations becomes, and how many of them it covers.
 fn action(
     plan: &Plan,
@@ -206,9 +213,12 @@ fn action(
         }
         _ => {}
     }
-    // A kernel may cover what follows as long as nothing else sees the tensors in between.
-    let linked =
-        operations.windows(2).take_while(|pair| consumers[pair[0].result] == 1 && pair[1].inputs == [pair[0].result]);
+    // A kernel may cover what follows as long as nothing else sees the tensors in between, and each operation takes them
+    // in the shape in which the one before makes them (a `Reshape` is no operation).
+    let linked = operations.windows(2).take_while(|pair| {
+        let [above, below] = pair else { return false };
+        consumers[above.result] == 1 && below.inputs == [above.result] && below.input.same(&above.output)
+    });
     let chain: Vec<(Op, Shape, Shape)> =
         operations[..=linked.count()].iter().map(|one| (one.op, one.input, one.output)).collect();
     let Some((kernel, covered)) = kernels::choose(&chain, !asked[head.inputs[0]], exact, level) else {
@@ -230,15 +240,6 @@ fn mark_first(steps: &mut [Step], tensors: usize) {
     }
 }
 
-/// Makes nothing of the tensors that lie within a kernel: they take no memory.
-fn forget_inner(steps: &[Step], tensors: &mut [usize]) {
-    for (tensor, len) in tensors.iter_mut().enumerate().skip(1) {
-        if !steps.iter().any(|step| step.output == tensor) {
-            *len = 0;
-        }
-    }
-}
-
 /// What training changes: neighbours that are treated alike, cut into pieces.
 fn pieces(plan: &Plan) -> Vec<Piece> {
     let mut runs: Vec<Piece> = Vec::new();
@@ -254,4 +255,60 @@ fn pieces(plan: &Plan) -> Vec<Piece> {
         range.clone().step_by(PIECE).map(move |start| Piece { range: start..range.end.min(start + PIECE), l2 })
     };
     runs.into_iter().flat_map(cut).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::Window;
+    use crate::layers::activation::{Alone, Linear, Relu, Tanh};
+    use crate::layers::{
+        conv2d::Conv2D, dense::Dense, flatten::Flatten, max_pooling2d::MaxPooling2D, reshape::Reshape,
+    };
+    use crate::shape::size::Map;
+    use crate::shape::walk::Valid;
+    use crate::{Definition, Network};
+    use typenum::{U1, U2, U3, U4, U10, U16};
+
+    type Kernel = Conv2D<U16, Window<U3, U3, U1, U1, U1, U1, Valid>, Relu, true>;
+    type Halves = MaxPooling2D<Window<U2, U2, U2, U2, U1, U1, Valid>>;
+
+    /// 100 → (8, 8, 16) → 256 → 4 → 4 → 3: the convolution and its pooling are one step, as are the dense layer and its
+    /// activation.
+    struct Joined;
+
+    impl Definition for Joined {
+        const NAME: &'static str = "Joined";
+        type Input = Map<10, 10, 1>;
+        type Sizes = (U10, U10, U1);
+        type Layers = (((Kernel, Halves), Flatten), ((Dense<U4, Linear, true>, Alone<Tanh>), Dense<U3, Linear, true>));
+    }
+
+    /// The same values between convolution and pooling, but in another shape.
+    struct Reshaped;
+
+    impl Definition for Reshaped {
+        const NAME: &'static str = "Reshaped";
+        type Input = Map<10, 10, 1>;
+        type Sizes = (U10, U10, U1);
+        type Layers = ((Kernel, Reshape<(U16, U4, U16)>), Halves);
+    }
+
+    fn program(plan: &Plan) -> Program {
+        Program::new(plan, true, Level::detect(), false)
+    }
+
+    #[test]
+    fn what_lies_inside_of_a_step_takes_no_room() {
+        let program = program(&Joined::PLAN);
+        assert_eq!(program.steps.len(), 3);
+        assert_eq!(program.tensor_floats(), 100 + 256 + 4 + 3);
+    }
+
+    #[test]
+    fn no_kernel_reaches_over_a_reshape() {
+        let program = program(&Reshaped::PLAN);
+        assert_eq!(program.steps.len(), 2);
+        assert_eq!(program.tensor_floats(), 100 + 1024 + 256);
+    }
 }

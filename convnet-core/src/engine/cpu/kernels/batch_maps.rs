@@ -33,7 +33,9 @@ pub(super) struct Gradient<'a> {
     pub sums: &'a [f64],
     /// One over the rows of the batch.
     pub per_row: f64,
-    pub d: Pair<'a>,
+    /// Of the outputs.
+    pub d_y: &'a [f32],
+    pub d_x: &'a mut [f32],
 }
 
 /// Overwrites the gradient of the inputs, with statistics that stay as they are.
@@ -55,14 +57,6 @@ pub(super) struct WeightGradient<'a> {
     pub inverse: &'a [f32],
     pub d_gamma: &'a mut [f32],
     pub d_beta: &'a mut [f32],
-}
-
-/// The gradients of outputs and inputs.
-pub(super) enum Pair<'a> {
-    /// In two places.
-    Apart(&'a [f32], &'a mut [f32]),
-    /// The one shall become the other.
-    InPlace(&'a mut [f32]),
 }
 
 /// `(x − mean − rest) · inverse`
@@ -156,15 +150,8 @@ impl Vectorized for Gradient<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Gradient { channels, x, mean, rest, inverse, gamma, sums, per_row, d } = self;
-        let (from, to, len) = match d {
-            Pair::Apart(from, to) => (from.as_ptr(), to.as_mut_ptr(), from.len().min(to.len())),
-            Pair::InPlace(both) => {
-                let to = both.as_mut_ptr();
-                (to.cast_const(), to, both.len())
-            }
-        };
-        assert_eq!(x.len(), len, "as many gradients as inputs");
+        let Gradient { channels, x, mean, rest, inverse, gamma, sums, per_row, d_y, d_x } = self;
+        assert_eq!([x.len(); 2], [d_y.len(), d_x.len()], "as many gradients as inputs");
         let (sums, products) = sums.split_at(channels);
         for place in Place::all(x.len(), channels, S::LANES) {
             let normalized = Normalized::read(s, [mean, rest, inverse], place.channel);
@@ -174,8 +161,8 @@ impl Vectorized for Gradient<'_> {
                 mean: read_times(s, sums, per_row, place.channel),
                 along: read_times(s, products, -per_row, place.channel),
             };
-            // SAFETY: the places of a map of this length lie in all three; `from` and `to` are the same or apart.
-            unsafe { map(s, place, x.as_ptr(), from, to, f) }
+            // SAFETY: the places of a map of this length lie in all three; they do not overlap.
+            unsafe { map(s, place, x.as_ptr(), d_y.as_ptr(), d_x.as_mut_ptr(), f) }
         }
     }
 }
@@ -250,8 +237,7 @@ impl Place {
 /// Writes a function of `x` and `d` to `to`.
 ///
 /// # Safety
-/// The place lies in memory that is readable at `x` and `d` and writable at `to`, which is one of them or does not
-/// overlap.
+/// The place lies in memory that is readable at `x` and `d` and writable at `to`, which overlaps neither.
 #[inline(always)]
 unsafe fn map<S: Simd>(s: S, place: Place, x: *const f32, d: *const f32, to: *mut f32, f: impl Function<S>) {
     let Place { first, rows, channels, count, .. } = place;

@@ -23,7 +23,7 @@
 //! infinity in a channel makes the whole batch NaN in this channel, and the moving statistics with it. With moving
 //! statistics it stays where it is.
 
-use super::batch_maps::{Gradient, Normalize, Pair, Scale, WeightGradient};
+use super::batch_maps::{Gradient, Normalize, Scale, WeightGradient};
 use super::batch_sums::{Moments, Products};
 use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
 use crate::engine::cpu::simd::{Level, vectorize};
@@ -113,19 +113,10 @@ impl BatchStatistics {
 
     /// Overwrites `d_x` with the gradient of the inputs, given the backward sums over all `rows` of the batch.
     pub fn backward(&self, x: &[f32], d_y: &[f32], batch: Batch<'_>, weights: &[f32], d_x: &mut [f32]) {
-        self.gradient(x, Pair::Apart(d_y, d_x), batch, weights);
-    }
-
-    /// The same, with `d` turned from the gradient of the outputs into that of the inputs.
-    pub fn backward_in_place(&self, x: &[f32], d: &mut [f32], batch: Batch<'_>, weights: &[f32]) {
-        self.gradient(x, Pair::InPlace(d), batch, weights);
-    }
-
-    fn gradient(&self, x: &[f32], d: Pair<'_>, batch: Batch<'_>, weights: &[f32]) {
         let Batch { statistics, sums, rows } = batch;
         let ([mean, rest, _, inverse], [gamma, _]) = (self.rows(statistics), self.gamma_beta(weights));
-        let per_row = 1.0 / rows as f64;
-        vectorize(self.level, Gradient { channels: self.channels, x, mean, rest, inverse, gamma, sums, per_row, d });
+        let (channels, per_row) = (self.channels, 1.0 / rows as f64);
+        vectorize(self.level, Gradient { channels, x, mean, rest, inverse, gamma, sums, per_row, d_y, d_x });
     }
 
     /// Lets the moving statistics among the weights follow those of a batch.

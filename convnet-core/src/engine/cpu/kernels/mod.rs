@@ -1,9 +1,18 @@
 //! The kernels, one family a file.
 //!
-//! The general path: one kernel for each layer, at every level, for every setting that a listing can express. All of
-//! convolution and dense layers is the matrix product of [`gemm`] over offset tables; [`max_pooling2d`] and [`activate`]
-//! are passes over vectors. [`select`] makes the kernel of a layer. [`fast3x3`] has fused kernels for the blocks that most
-//! convnets are made of; [`choose`] takes them where they fit.
+//! The general path: one kernel for each layer, at every level, for every setting that a listing can express; [`select`]
+//! makes it.
+//!
+//! - Convolution ([`conv2d`], [`grouped_conv2d`]) and dense layers are the matrix product of [`gemm`] over offset tables.
+//! - [`depthwise_conv2d`] has no product to share: its positions gather from the map, vectors of channels at a time.
+//! - [`max_pooling2d`], [`average_pooling2d`], [`global_pooling2d`], [`zero_padding2d`] and [`up_sampling2d`] move, choose
+//!   and mix the values of a map.
+//! - [`activation`] (on [`activate`], which other kernels share), [`rectifiers`], [`rescaling`] and [`dropout`] are passes
+//!   over values, whatever their shape.
+//! - [`batch_normalization`] is a kernel with the moving statistics, and a set of passes with those of a batch.
+//! - [`merge`] is for `Add` and `Concatenate`, which are no kernels, since those have one input.
+//!
+//! [`fast3x3`] has fused kernels for the blocks that most convnets are made of; [`choose`] takes them where they fit.
 
 pub mod activate;
 pub mod activation;
