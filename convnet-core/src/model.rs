@@ -16,7 +16,8 @@ use crate::engine::cpu::simd::Level;
 use crate::layers::Activation;
 use crate::network::Network;
 use crate::train::{
-    BinaryCrossentropy, CategoricalCrossentropy, History, Loss, MeanSquaredError, Optimizer, RmsProp, Score,
+    BinaryCrossentropy, CategoricalCrossentropy, History, IntoLoss, IntoOptimizer, Loss, MeanSquaredError, RmsProp,
+    Score,
 };
 use crate::{Error, Result};
 use std::marker::PhantomData;
@@ -48,8 +49,9 @@ pub struct Model<N: Network> {
 
 impl<N: Network> Model<N> {
     /// A network with fresh weights (seed 0, see [`Model::seed`]).
-    pub fn compile(optimizer: impl Into<Optimizer>, loss: impl Into<Loss>) -> Self {
-        Model { trainer: Trainer::new(N::PLAN, optimizer.into(), loss.into()), network: PhantomData }
+    pub fn compile(optimizer: impl IntoOptimizer, loss: impl IntoLoss) -> Self {
+        let trainer = Trainer::new(N::PLAN, optimizer.into_optimizer(), loss.into_loss());
+        Model { trainer, network: PhantomData }
     }
 
     /// Draws the initial weights, and the order of the images in each epoch, from `seed`.

@@ -7,7 +7,8 @@
 
 pub mod datasets;
 pub mod drawn;
-pub mod idx;
+pub mod given;
+mod idx;
 pub mod mnist;
 pub mod samples;
 pub mod set;
@@ -15,5 +16,6 @@ pub mod set;
 #[cfg(feature = "download")]
 mod download;
 
+pub use given::{IntoLabels, IntoPixels};
 pub use samples::{Labels, Pixels, Samples};
 pub use set::{DataFor, DataSet, ImageSet, VectorSet};

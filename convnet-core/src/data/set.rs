@@ -3,7 +3,8 @@
 //! [`ImageSet`] and [`VectorSet`] are [`Samples`] with the shape in the type. `fit` and its kin ask for
 //! [`DataFor`] the network's input, so that a set of another shape is an error of the compiler, in words.
 
-use super::samples::{Labels, Pixels, Samples};
+use super::given::{IntoLabels, IntoPixels};
+use super::samples::{Pixels, Samples};
 use crate::Result;
 use crate::shape::Shape;
 use crate::shape::size::{InputShape, Map, Vector};
@@ -70,8 +71,8 @@ impl<const H: usize, const W: usize, const C: usize> ImageSet<H, W, C> {
     /// # Errors
     /// [`Error::Data`](crate::Error::Data) where the values are not exactly those of one image a label, where there is
     /// no image, and where a label is negative.
-    pub fn new(pixels: impl Into<Pixels>, labels: impl Into<Labels>) -> Result<Self> {
-        Samples::new(Self::SHAPE, pixels, labels).map(Self)
+    pub fn new(pixels: impl IntoPixels, labels: impl IntoLabels) -> Result<Self> {
+        Samples::new(Self::SHAPE, pixels.into_pixels(), labels.into_labels()).map(Self)
     }
 
     /// The `H·W·C` values of image `index`, bytes scaled by 1/255; `None` if there is no such image.
@@ -95,8 +96,8 @@ impl<const N: usize> VectorSet<N> {
     /// # Errors
     /// [`Error::Data`](crate::Error::Data) where the values are not exactly those of one vector a label, where there
     /// is no vector, and where a label is negative.
-    pub fn new(features: impl Into<Pixels>, labels: impl Into<Labels>) -> Result<Self> {
-        Samples::new(Self::SHAPE, features, labels).map(Self)
+    pub fn new(features: impl IntoPixels, labels: impl IntoLabels) -> Result<Self> {
+        Samples::new(Self::SHAPE, features.into_pixels(), labels.into_labels()).map(Self)
     }
 
     /// The `N` values of vector `index`, bytes scaled by 1/255; `None` if there is no such vector.

@@ -134,11 +134,18 @@ impl<B: Dim, H: Unsigned, W: Unsigned, C: Unsigned> BatchShape for (B, Px<H>, Px
     label = "not a batch of the network's input",
     note = "a network `N` takes `InputOf<N, B>`: the batch, then the sizes of its `Input`, channels last"
 )]
-pub trait BatchOf<Sizes>: BatchShape<Sizes = Sizes> {}
+pub trait BatchOf<Sizes>: BatchShape<Sizes = Sizes, Batch = <Self as BatchOf<Sizes>>::Of> {
+    /// The batch once more: what asks for it here says of a wrong tensor what stands above, and nothing else.
+    type Of: Dim;
+}
 
-impl<B: Dim, N: Unsigned> BatchOf<(N,)> for (B, Px<N>) {}
+impl<B: Dim, N: Unsigned> BatchOf<(N,)> for (B, Px<N>) {
+    type Of = B;
+}
 
-impl<B: Dim, H: Unsigned, W: Unsigned, C: Unsigned> BatchOf<(H, W, C)> for (B, Px<H>, Px<W>, Px<C>) {}
+impl<B: Dim, H: Unsigned, W: Unsigned, C: Unsigned> BatchOf<(H, W, C)> for (B, Px<H>, Px<W>, Px<C>) {
+    type Of = B;
+}
 
 /// A batch of inputs of the network `N`: the batch is `usize`, or `Const<64>` to have it checked, too.
 pub type InputOf<N, B = usize, T = NoneTape> =

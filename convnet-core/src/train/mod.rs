@@ -15,7 +15,9 @@ pub mod random;
 mod shuffle;
 
 pub use history::{Epoch, History, Score};
-pub use loss::{BinaryCrossentropy, CategoricalCrossentropy, Loss, MeanSquaredError, SparseCategoricalCrossentropy};
-pub use optimizer::{Adam, AdamW, Optimizer, RmsProp, Sgd};
+pub use loss::{
+    BinaryCrossentropy, CategoricalCrossentropy, IntoLoss, Loss, MeanSquaredError, SparseCategoricalCrossentropy,
+};
+pub use optimizer::{Adam, AdamW, IntoOptimizer, Optimizer, RmsProp, Sgd};
 pub use progress::{Progress, Verbose};
 pub use shuffle::shuffle;

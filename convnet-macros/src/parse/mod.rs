@@ -114,6 +114,10 @@ fn item(input: ParseStream, errors: &Errors) -> syn::Result<Item> {
     let attributes = input.call(Attribute::parse_outer)?;
     let visibility: Visibility = input.parse()?;
     type_keyword(input, errors)?;
+    if !input.peek(Ident::peek_any) {
+        let help = "write `type Name = [Input(28, 28, 1), …];`";
+        return Err(syn::Error::new(input.span(), format!("the network's name is missing\nhelp: {help}")));
+    }
     let name: Ident = input.parse()?;
     let mut generics: Generics = input.parse()?;
     generics.where_clause = input.parse()?;

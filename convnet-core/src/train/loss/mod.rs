@@ -77,6 +77,26 @@ macro_rules! from {
 
 from!(CategoricalCrossentropy SparseCategoricalCrossentropy BinaryCrossentropy MeanSquaredError);
 
+/// What a model can be compiled with: whatever [`Loss`] can be made from. It stands before that conversion so that the
+/// compiler says in words what is wrong with another type.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a loss",
+    label = "a loss is expected here",
+    note = "there are `CategoricalCrossentropy`, `SparseCategoricalCrossentropy`, `BinaryCrossentropy` and \
+            `MeanSquaredError`, as in `CategoricalCrossentropy::default()`"
+)]
+pub trait IntoLoss {
+    /// The loss.
+    fn into_loss(self) -> Loss;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Into<Loss>> IntoLoss for T {
+    fn into_loss(self) -> Loss {
+        self.into()
+    }
+}
+
 impl Loss {
     /// Keras's name for it.
     pub const fn name(&self) -> &'static str {

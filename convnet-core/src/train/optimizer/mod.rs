@@ -50,6 +50,25 @@ macro_rules! from {
 
 from!(Sgd RmsProp Adam AdamW);
 
+/// What a model can be compiled with: whatever [`Optimizer`] can be made from. It stands before that conversion so that
+/// the compiler says in words what is wrong with another type.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an optimizer",
+    label = "an optimizer is expected here",
+    note = "there are `RmsProp`, `Adam`, `AdamW` and `Sgd`, as in `RmsProp {{ learning_rate: 1e-4, ..RmsProp::default() }}`"
+)]
+pub trait IntoOptimizer {
+    /// The optimizer.
+    fn into_optimizer(self) -> Optimizer;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Into<Optimizer>> IntoOptimizer for T {
+    fn into_optimizer(self) -> Optimizer {
+        self.into()
+    }
+}
+
 impl Optimizer {
     /// State floats that it keeps for each parameter, at most [`MAX_SLOTS`].
     pub const fn slots(&self) -> usize {

@@ -366,10 +366,15 @@ impl Vectorized for KernelGradient<'_> {
 unsafe fn add_taps<S: Simd>(s: S, lane: Lane<'_>) {
     macro_rules! sizes {
         ($($taps:literal)*) => {
-            // SAFETY: the caller vouches for the taps; vectors are whole where there are as many channels.
             match lane.taps.len() {
-                $($taps if lane.count == S::LANES => unsafe { add_products::<S, $taps, true>(s, lane) },
-                $taps => unsafe { add_products::<S, $taps, false>(s, lane) },)*
+                $($taps if lane.count == S::LANES => {
+                    // SAFETY: the caller vouches for the taps, and there are channels for a whole vector.
+                    unsafe { add_products::<S, $taps, true>(s, lane) }
+                }
+                $taps => {
+                    // SAFETY: the caller vouches for the taps.
+                    unsafe { add_products::<S, $taps, false>(s, lane) }
+                })*
                 _ => {}
             }
         };
