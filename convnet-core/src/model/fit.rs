@@ -10,7 +10,8 @@ use std::ops::ControlFlow;
 pub struct Fit<'a, I> {
     /// How often the whole set is gone through.
     pub epochs: usize,
-    /// Images in a step. The last batch of an epoch may be smaller.
+    /// Images in a step. The last batch of an epoch may be smaller. A network whose batch normalisations learn keeps all
+    /// tensors of a batch in memory.
     pub batch_size: usize,
     /// Whether each epoch has an order of its own, drawn from the model's seed; otherwise that of the set.
     pub shuffle: bool,

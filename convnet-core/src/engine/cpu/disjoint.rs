@@ -11,9 +11,9 @@ pub struct Disjoint<'a, T> {
     slice: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: it is a mutable slice by another name, and parts reach other threads only through `part`, whose callers
-// promise that no two overlap.
-unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
+// SAFETY: it is a mutable slice by another name. Parts reach other threads through `part`, whose callers promise that no
+// two overlap (so `T: Send` is enough), and through `shared`, which several threads may read at once (hence `T: Sync`).
+unsafe impl<T: Send + Sync> Sync for Disjoint<'_, T> {}
 
 impl<'a, T> Disjoint<'a, T> {
     /// Takes the slice over for as long as it is borrowed.
