@@ -26,7 +26,7 @@ pub fn item(item: &Item, model: &Model, checked: &Checked, sound: bool) -> Token
     let names = parameters.clone();
     let text = name.to_string();
     let documentation = sound.then(|| {
-        let table = format!("\n\n```text\n{}\n```", summary::table(&checked.rows));
+        let table = format!("\n\n```text\n{}\n```", summary::table(checked));
         quote!(#[doc = #table])
     });
     let (input, sizes) = input(model);
