@@ -32,6 +32,22 @@ pub use convnet_core::{Definition, Error, Network, Result, Sequential, from_kera
 pub use convnet_core::{engine, error, layers, model, network, onnx, plan, shape, summary, train, weights};
 pub use convnet_macros::convnet;
 
+/// Pages to look things up in.
+pub mod guide {
+    // In the repository the pages' links lead from file to file; what is defined first, here, leads to the modules.
+    #[doc = "[errors]: crate::guide::errors"]
+    #[doc = "[keras]: crate::guide::keras"]
+    #[doc = ""]
+    #[doc = include_str!("../docs/errors.md")]
+    pub mod errors {}
+
+    #[doc = "[errors]: crate::guide::errors"]
+    #[doc = "[keras]: crate::guide::keras"]
+    #[doc = ""]
+    #[doc = include_str!("../docs/keras.md")]
+    pub mod keras {}
+}
+
 /// What a program that defines, trains and uses networks needs.
 pub mod prelude {
     pub use crate::convnet;
@@ -50,7 +66,8 @@ pub mod prelude {
 pub mod __private {
     pub use convnet_core::__dfdx_module as dfdx_module;
     pub use convnet_core::expansion::{
-        Mistakes, Part, bits, report_input, report_layer, report_network, report_repeat, top_digit, typenum,
+        Mistakes, Nothing, Perhaps, PerhapsPart, Whole, bits, report_input, report_layer, report_network,
+        report_repeat, top_digit, typenum,
     };
     pub use convnet_core::layers::activation::{Alone, Linear, Relu, Sigmoid, Softmax, SoftmaxLayer, Tanh};
     pub use convnet_core::layers::average_pooling2d::AveragePooling2D;

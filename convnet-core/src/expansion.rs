@@ -4,11 +4,12 @@
 //! item of the layer at fault says something. Panics point to the caller, which is the listing.
 
 use crate::layers::{Layers, Node};
-use crate::network::{Definition, USUAL};
+use crate::network::{Definition, Network, USUAL};
 use crate::plan::{Fault, FaultKind, MAX_LAYERS, build, count, report};
 use crate::shape::Shape;
-use crate::shape::size::InputPattern;
+use crate::shape::size::{InputPattern, InputShape};
 use crate::shape::walk::Walk;
+use std::marker::PhantomData;
 
 pub use typenum;
 
@@ -66,7 +67,7 @@ const fn is_of_repeat(fault: &Fault) -> bool {
 }
 
 /// What the macro asks of a network or block that is a layer of another.
-pub trait Part: Definition {
+pub trait Part: Definition<Input: InputPattern, Layers: Layers> {
     /// How many layers it has.
     const COUNT: usize = count(<Self::Layers as Layers>::NODE);
     /// What makes it impossible by itself; a block is judged where it is used.
@@ -82,7 +83,61 @@ pub trait Part: Definition {
     };
 }
 
-impl<D: Definition> Part for D {}
+impl<D: Definition<Input: InputPattern, Layers: Layers>> Part for D {}
+
+/// A network as the first layer of another, which brings its input along; a block does not.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a network",
+    label = "not a network",
+    note = "networks are the types that `convnet!` makes; a layer takes parentheses, `Flatten()`, and a block, whose \
+            `Input` has open sizes, stands behind an input: `[Input(28, 28, 1), Block, …]`"
+)]
+pub trait Whole {
+    /// What data sets carry in their type.
+    type Input;
+    /// The sizes as types.
+    type Sizes;
+}
+
+#[diagnostic::do_not_recommend]
+impl<D: Definition<Input: InputShape>> Whole for D {
+    type Input = D::Input;
+    type Sizes = D::Sizes;
+}
+
+/// Reads the constants of a type that may turn out to be no network: then there are those of [`Nothing`].
+///
+/// A type that is no network is reported where the listing names it. The items that raise faults go through this, so
+/// that they do not report it again: constants of an inherent implementation are preferred, where its bounds hold.
+pub struct Perhaps<N>(PhantomData<N>);
+
+impl<N: Network> Perhaps<N> {
+    /// What makes the network impossible.
+    pub const FAULT: Option<Fault> = N::FAULT;
+}
+
+/// [`Perhaps`] for a network or block used as a layer.
+pub struct PerhapsPart<N>(PhantomData<N>);
+
+impl<N: Part> PerhapsPart<N> {
+    /// How many layers it has.
+    pub const COUNT: usize = N::COUNT;
+    /// What makes it impossible by itself.
+    pub const OWN_FAULT: Option<Fault> = N::OWN_FAULT;
+}
+
+/// What there is to say of a type that is no network.
+pub trait Nothing {
+    /// No fault.
+    const FAULT: Option<Fault> = None;
+    /// No layer.
+    const COUNT: usize = 0;
+    /// No fault.
+    const OWN_FAULT: Option<Fault> = None;
+}
+
+impl<N> Nothing for Perhaps<N> {}
+impl<N> Nothing for PerhapsPart<N> {}
 
 const fn fault_of(input: Shape, layers: &Node) -> Option<Fault> {
     if count(layers) > USUAL { build::<MAX_LAYERS>(input, layers).fault } else { build::<USUAL>(input, layers).fault }

@@ -3,10 +3,13 @@
 use crate::layers::{Layers, Node};
 use crate::plan::{Fault, Plan, Table, build, count, report};
 use crate::shape::Shape;
-use crate::shape::size::{InputPattern, InputShape, Phantom};
+use crate::shape::size::{InputShape, Phantom};
 use crate::summary::Summary;
 
-/// What `convnet!` writes for a network.
+/// What `convnet!` writes for a network or a block.
+///
+/// What its types have to be is asked by [`Network`], and not here: a listing with a type in it that is no network is
+/// then one error, on that type.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a network",
     label = "not a network",
@@ -17,17 +20,17 @@ pub trait Definition: 'static {
     const NAME: &'static str;
     /// The input's shape, as data sets carry it in their type; with open sizes the definition is a block, which can
     /// only be a layer of a network.
-    type Input: InputPattern;
+    type Input;
     /// The input's sizes as a tuple of [`crate::shape::size::Size`] types; `()` for a block.
     type Sizes;
     /// The layers, a balanced tree of pairs.
-    type Layers: Layers;
+    type Layers;
 }
 
 /// A network without a name of its own: what `convnet![…]` stands for where a type stands.
 pub struct Sequential<Input, Sizes, Tree>(Phantom<(Input, Sizes, Tree)>);
 
-impl<Input: InputPattern, Sizes: 'static, Tree: Layers> Definition for Sequential<Input, Sizes, Tree> {
+impl<Input: 'static, Sizes: 'static, Tree: 'static> Definition for Sequential<Input, Sizes, Tree> {
     const NAME: &'static str = "sequential";
     type Input = Input;
     type Sizes = Sizes;
@@ -48,7 +51,13 @@ pub(crate) const USUAL: usize = 48;
 /// const _: () = assert!(Tiny::PARAMS == 20 + 27);
 /// assert_eq!(Tiny::OUTPUT, [3]);
 /// ```
-pub trait Network: Definition<Input: InputShape> {
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a network",
+    label = "not a network",
+    note = "networks are the types that `convnet!` makes from an `Input` with all its sizes; one with open sizes, as in \
+            `Input(None, None, 64)`, is a block, which can be a layer of a network only"
+)]
+pub trait Network: Definition<Input: InputShape, Layers: Layers> {
     #[doc(hidden)]
     const TREE: &'static Node = <Self::Layers as Layers>::NODE;
     #[doc(hidden)]
@@ -96,7 +105,9 @@ pub trait Network: Definition<Input: InputShape> {
     }
 }
 
-impl<D: Definition<Input: InputShape>> Network for D {}
+// What a type lacks to be a network is nothing that its user wrote.
+#[diagnostic::do_not_recommend]
+impl<D: Definition<Input: InputShape, Layers: Layers>> Network for D {}
 
 /// The large table, left empty (which costs nothing) for a network that fits the usual one.
 const fn build_large<const CAPACITY: usize>(needed: bool, input: Shape, tree: &Node) -> Table<CAPACITY> {

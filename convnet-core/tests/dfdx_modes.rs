@@ -123,7 +123,7 @@ fn frozen_layers_stay_as_they_are() -> Result<()> {
     let dev = Cpu::default();
     let mut model = dev.build_module::<OnFrozen, f32>();
     assert_eq!(model.num_trainable_params(), OnFrozen::TRAINABLE_PARAMS);
-    assert!(OnFrozen::TRAINABLE_PARAMS < OnFrozen::PARAMS);
+    const { assert!(OnFrozen::TRAINABLE_PARAMS < OnFrozen::PARAMS) };
     let before = model.to_flat();
     let mut optimizer = Adam::new(&model, AdamConfig { lr: 0.01, ..Default::default() });
     let images = dev.inputs::<OnFrozen, _>(4, numbers(21, 4 * 32))?;

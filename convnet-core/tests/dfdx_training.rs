@@ -163,8 +163,8 @@ fn weights_start_as_the_plan_says() {
         match weight.initializer {
             Initializer::Zeros => assert!(values.iter().all(|&value| value == 0.0), "{}", layer.name),
             Initializer::Ones => panic!("{}: this network has no such weight", layer.name),
-            Initializer::VarianceScaling { variance, .. } => {
-                let limit = (3.0 * variance).sqrt() as f32;
+            Initializer::VarianceScaling { scale, fan, .. } => {
+                let limit = (3.0 * scale / fan).sqrt() as f32;
                 let largest = values.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
                 let mean = values.iter().sum::<f32>() / values.len() as f32;
                 let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f32>() / values.len() as f32;
@@ -327,7 +327,8 @@ fn initialisers_are_honoured() {
         match weight.initializer {
             Initializer::Zeros => assert!(values.iter().all(|&value| value == 0.0), "{what}"),
             Initializer::Ones => assert!(values.iter().all(|&value| value == 1.0), "{what}"),
-            Initializer::VarianceScaling { variance, distribution } => {
+            Initializer::VarianceScaling { scale, fan, distribution } => {
+                let variance = scale / fan;
                 assert_eq!(distribution, Distribution::TruncatedNormal, "{what}");
                 assert_eq!(variance, 2.0 / 54.0, "{what}");
                 assert_ne!(values, &again[weight.range()], "{what}");

@@ -296,3 +296,24 @@ pub const NO_LAYERS_YET: [(&str, bool); 33] = [
     ("Resizing", false),
     ("Subtract", false),
 ];
+
+/// What helps where such a layer was written, if something does.
+pub const INSTEAD: [(&str, &str); 17] = [
+    ("ActivityRegularization", "penalties are on weights: `kernel_regularizer = L2(0.001)`"),
+    ("ELU", "there are `ReLU()` and `LeakyReLU(0.1)`"),
+    ("GaussianDropout", "there is `Dropout(0.5)`"),
+    ("GaussianNoise", "there is `Dropout(0.5)`"),
+    ("GroupNormalization", "there is `BatchNormalization()`"),
+    ("LayerNormalization", "there is `BatchNormalization()`"),
+    ("Normalization", "there is `Rescaling(1.0 / 255.0)`, with one scale and one offset for all channels"),
+    ("PReLU", "there are `ReLU()` and `LeakyReLU(0.1)`"),
+    ("RandomFlip", "change the images before they become an `ImageSet`"),
+    ("RandomRotation", "change the images before they become an `ImageSet`"),
+    ("RandomZoom", "change the images before they become an `ImageSet`"),
+    ("Resizing", "give images of the right size; `UpSampling2D(2)` enlarges maps"),
+    ("SpatialDropout2D", "there is `Dropout(0.5)`"),
+    ("Average", "there are `Add` and `Concatenate`"),
+    ("Conv1D", "write it as `Conv2D(32, (1, 3))` behind an `Input(1, n, channels)`"),
+    ("Conv2DTranspose", "write `UpSampling2D(2)` and a `Conv2D` with `padding = \"same\"`"),
+    ("Multiply", "there are `Add` and `Concatenate`"),
+];

@@ -4,9 +4,21 @@ use convnet::prelude::*;
 
 convnet! {
     type UnknownLayers = [Input(28, 28, 1), Conv2d(32, 3), MaxPool2D(2), Flaten(), Lineer(10), Wavelet(3), Linear(10)];
-    type NotYet = [Input(28, 28, 1), Conv2D(32, 3), GaussianNoise(0.5), Flatten(), PReLU(), Dense(10)];
-    type NotYetShape = [Input(28, 28, 1), Conv2DTranspose(8, 2), Flatten(), Dense(10)];
-    type NoParentheses = [Input(28, 28, 1), Conv2D, Flatten, Dense(10)];
+    type FromElsewhere = [
+        Input(28, 28, 1),
+        BatchNorm2d(32),
+        Relu(),
+        AdaptiveAvgPool2d(1),
+        Dense(4),
+        Sum([ReLU()], []),
+        Concat([ReLU()], []),
+        Dense(10),
+    ];
+    type NotYet = [Input(28, 28, 1), LayerNormalization(), RandomFlip("horizontal"), Flatten(), Dense(10)];
+    type NotYetShape = [Input(28, 28, 1), Conv2DTranspose(8, 3), Flatten(), Dense(10)];
+    type NearlyNotYet = [Input(28, 28, 1), Conv2DTransposed(8, 3), Flatten(), Dense(10)];
+    type UnknownAlone = [Input(28, 28, 1), Wavelet(), Flatten(), Dense(10)];
+    type NoParentheses = [Input(28, 28, 1), Conv2D, BatchNormalization, Flatten, Dense(10)];
     type WrongParentheses = [Input(28, 28, 1), Conv2D[32, 3], Flatten {}, Dense(10)];
     type NoCommas = [
         Input(28, 28, 1)
@@ -16,15 +28,17 @@ convnet! {
     ];
     type Commas = [Input(28, 28, 1),, Flatten(), Dense(10);];
     type NoLayer = [Input(28, 28, 1), 32, "Flatten", Flatten(), Dense(10)];
+    type Chained = [Input(28, 28, 1), Conv2D(32, 3)(x), Flatten() -> Dense(10)];
     type Empty = [];
     type InputAlone = [Input(28, 28, 1)];
     type NoInput = [Conv2D(32, 3), Flatten(), Dense(10)];
     type NoVectorInput = [Dense(10)];
+    type NoInputForBranches = [Add([Conv2D(4, 3)], []), Flatten(), Dense(10)];
     type InputLate = [Conv2D(32, 3), Input(28, 28, 1), Flatten(), Dense(10)];
     type InputTwice = [Input(28, 28, 1), Input(28, 28, 1), Flatten(), Dense(10)];
     type InputAndInputShape = [Input(28, 28, 1), Conv2D(32, 3, input_shape = (28, 28, 1)), Flatten(), Dense(10)];
     type InputShapeLate = [Conv2D(32, 3, input_shape = (28, 28, 1)), Flatten(), Dense(10, input_shape = (5408,))];
-    type LowerCase = [Input(28, 28, 1), flatten, Dense(10)];
+    type LowerCase = [Input(28, 28, 1), flatten, model, Dense(10)];
     type WithPath = [Input(28, 28, 1), layers::Flatten(), Dense(10)];
 }
 

@@ -15,9 +15,9 @@ use super::run::Run;
 use super::unit::Unit;
 use super::weights::Weighed;
 use crate::layers::composition::{MergeKind, Times, Unrolled, WalkAll};
-use crate::layers::{Frozen, Layers, Merge, Nested, Repeat};
+use crate::layers::{Frozen, Merge, Nested, Repeat};
 use crate::network::{Definition, Network, Sequential};
-use crate::shape::size::{InputPattern, TypeSize};
+use crate::shape::size::TypeSize;
 use crate::shape::walk::{Digits, Walk};
 use ::dfdx::nn::{BuildModule, BuildOnDevice};
 use ::dfdx::tensor::Cpu;
@@ -122,6 +122,7 @@ pub trait Buildable: Network {
 
 type DigitsOf<N> = <<N as Definition>::Sizes as Digits>::Digits;
 
+#[diagnostic::do_not_recommend]
 impl<N: Network> Buildable for N
 where
     N::Sizes: Digits<Digits: Batched>,
@@ -134,7 +135,7 @@ where
 }
 
 /// What `dev.build_module::<N, f32>()` gives.
-pub type BuiltOf<N> = Built<N, <N as Buildable>::Modules>;
+pub type BuiltOf<N> = Built<N>;
 
 /// A device of dfdx on which the network `N` can be built.
 ///
@@ -155,7 +156,7 @@ impl<N: Buildable> Builds<N> for Cpu {
     type Built = BuiltOf<N>;
 }
 
-impl<D, Input: InputPattern, Sizes: 'static, Tree: Layers> BuildOnDevice<D, f32> for Sequential<Input, Sizes, Tree>
+impl<D, Input: 'static, Sizes: 'static, Tree: 'static> BuildOnDevice<D, f32> for Sequential<Input, Sizes, Tree>
 where
     D: Builds<Self>,
 {

@@ -9,8 +9,6 @@ use super::leaves::{Labels, Leaves, Path};
 use super::px::{BatchOf, Batched, OutputOf};
 use super::run::{Flow, Run};
 use crate::error::{Error, Result};
-use crate::network::Network;
-use crate::shape::size::Phantom;
 use ::dfdx::nn::{
     Module, ModuleMut, ModuleVisitor, RecursiveWalker, TensorCollection, TensorOptions, TensorVisitor, ViewTensorMut,
     ViewTensorRef,
@@ -20,27 +18,31 @@ use ::dfdx::tensor::{Cpu, CpuError, Gradients, Tape, Tensor};
 use ::dfdx::tensor_ops::Device;
 use std::convert::Infallible;
 use std::fmt;
-use std::marker::PhantomData;
 
-/// The network `N` as a dfdx module; `M` is the tree of its layers' modules.
-pub struct Built<N, M> {
+/// The network `N` as a dfdx module.
+///
+/// The modules of its layers are no parameter of this type: their type is as long as the listing, and the name of every
+/// function that takes this one would carry it.
+pub struct Built<N: Buildable, E: Dtype = f32, D: Device<E> = Cpu> {
     /// The layers' modules, a tree of pairs. They run on maps of any size that fits (a convolutional base does).
-    pub layers: M,
-    network: Phantom<N>,
+    pub layers: LayersOf<N, E, D>,
 }
 
-impl<N: Network, M: TensorCollection<f32, Cpu>> Built<N, M> {
+/// The modules of a network's layers, with other numbers or on another device.
+type LayersOf<N, E, D> = <<N as Buildable>::Modules as TensorCollection<f32, Cpu>>::To<E, D>;
+
+impl<N: Buildable> Built<N> {
     /// All weights in the order of the network's plan: the flat parameter buffer, bit for bit.
     pub fn to_flat(&self) -> Vec<f32> {
         let mut reader = Reader(Vec::with_capacity(N::PARAMS));
-        let Ok(_) = M::iter_tensors(&mut RecursiveWalker { m: &self.layers, f: &mut reader });
+        let Ok(_) = N::Modules::iter_tensors(&mut RecursiveWalker { m: &self.layers, f: &mut reader });
         reader.0
     }
 
     /// Takes all weights from a flat parameter buffer, bit for bit.
     ///
     /// # Errors
-    /// [`Error::Data`] if there are not exactly [`Network::PARAMS`] weights; then nothing has changed.
+    /// [`Error::Data`] if there are not exactly [`crate::Network::PARAMS`] weights; then nothing has changed.
     pub fn from_flat(&mut self, weights: &[f32]) -> Result<()> {
         if weights.len() != N::PARAMS {
             return Err(Error::Data {
@@ -49,7 +51,7 @@ impl<N: Network, M: TensorCollection<f32, Cpu>> Built<N, M> {
                 found: weights.len().to_string(),
             });
         }
-        let Ok(_) = M::iter_tensors(&mut RecursiveWalker { m: &mut self.layers, f: &mut Writer(weights) });
+        let Ok(_) = N::Modules::iter_tensors(&mut RecursiveWalker { m: &mut self.layers, f: &mut Writer(weights) });
         Ok(())
     }
 
@@ -59,12 +61,12 @@ impl<N: Network, M: TensorCollection<f32, Cpu>> Built<N, M> {
     /// dfdx's, when memory runs out.
     pub fn flat_gradients(&self, gradients: &mut Gradients<f32, Cpu>) -> Result<Vec<f32>, CpuError> {
         let mut reader = GradientReader { gradients, flat: Vec::with_capacity(N::PARAMS) };
-        M::iter_tensors(&mut RecursiveWalker { m: &self.layers, f: &mut reader })?;
+        N::Modules::iter_tensors(&mut RecursiveWalker { m: &self.layers, f: &mut reader })?;
         Ok(reader.flat)
     }
 }
 
-impl<N: Buildable, M: Run> Built<N, M> {
+impl<N: Buildable> Built<N> {
     /// What the network computes before the activation of its last layer: what dfdx's losses "with logits" take.
     ///
     /// # Panics
@@ -151,11 +153,10 @@ const fn check<N: Buildable>() {
     assert!(N::PLAN.output.same(&N::OutputDigits::SIZES), "the plan's shapes are those of the types");
 }
 
-impl<N, M, S, T> Module<Tensor<S, f32, Cpu, T>> for Built<N, M>
+impl<N, S, T> Module<Tensor<S, f32, Cpu, T>> for Built<N>
 where
     N: Buildable,
     S: BatchOf<N::InputDigits>,
-    M: Run,
     T: Tape<f32, Cpu>,
 {
     type Output = OutputOf<N, S::Batch, T>;
@@ -166,11 +167,10 @@ where
     }
 }
 
-impl<N, M, S, T> ModuleMut<Tensor<S, f32, Cpu, T>> for Built<N, M>
+impl<N, S, T> ModuleMut<Tensor<S, f32, Cpu, T>> for Built<N>
 where
     N: Buildable,
     S: BatchOf<N::InputDigits>,
-    M: Run,
     T: Tape<f32, Cpu>,
 {
     type Output = OutputOf<N, S::Batch, T>;
@@ -185,35 +185,43 @@ where
 #[derive(Clone, Copy)]
 struct ToLayers;
 
-impl<N, M: 'static> Path<Built<N, M>> for ToLayers {
-    type Part = M;
+impl<N: Buildable> Path<Built<N>> for ToLayers {
+    type Part = N::Modules;
 
-    fn of(self, built: &Built<N, M>) -> &M {
+    fn of(self, built: &Built<N>) -> &N::Modules {
         &built.layers
     }
 
-    fn of_mut(self, built: &mut Built<N, M>) -> &mut M {
+    fn of_mut(self, built: &mut Built<N>) -> &mut N::Modules {
         &mut built.layers
     }
 }
 
-impl<N: Network, M: Leaves<E, D>, E: Dtype, D: Device<E>> TensorCollection<E, D> for Built<N, M> {
-    type To<E2: Dtype, D2: Device<E2>> = Built<N, M::To<E2, D2>>;
+impl<N: Buildable> TensorCollection<f32, Cpu> for Built<N> {
+    type To<E2: Dtype, D2: Device<E2>> = Built<N, E2, D2>;
 
-    fn iter_tensors<V: ModuleVisitor<Self, E, D>>(visitor: &mut V) -> Result<Option<Self::To<V::E2, V::D2>>, V::Err> {
+    fn iter_tensors<V: ModuleVisitor<Self, f32, Cpu>>(
+        visitor: &mut V,
+    ) -> Result<Option<Self::To<V::E2, V::D2>>, V::Err> {
         let mut keys = N::PLAN.weights().map(|(layer, weight)| format!("{}/{}", layer.name, weight.name));
-        let layers = M::visit(visitor, &mut Labels::new(&mut keys), ToLayers)?;
-        Ok(layers.map(|layers| Built { layers, network: PhantomData }))
+        let layers = N::Modules::visit(visitor, &mut Labels::new(&mut keys), ToLayers)?;
+        Ok(layers.map(|layers| Built { layers }))
     }
 }
 
-impl<N, M: Clone> Clone for Built<N, M> {
+impl<N: Buildable, E: Dtype, D: Device<E>> Clone for Built<N, E, D>
+where
+    LayersOf<N, E, D>: Clone,
+{
     fn clone(&self) -> Self {
-        Built { layers: self.layers.clone(), network: PhantomData }
+        Built { layers: self.layers.clone() }
     }
 }
 
-impl<N: Network, M: fmt::Debug> fmt::Debug for Built<N, M> {
+impl<N: Buildable, E: Dtype, D: Device<E>> fmt::Debug for Built<N, E, D>
+where
+    LayersOf<N, E, D>: fmt::Debug,
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Built").field("network", &N::NAME).field("layers", &self.layers).finish()
     }

@@ -54,11 +54,11 @@ impl<E: Dtype> Draw<E> for FirstValues {
         let value = match self.0 {
             Initializer::Zeros => 0.0,
             Initializer::Ones => 1.0,
-            Initializer::VarianceScaling { variance, distribution: Distribution::Uniform } => {
-                (2.0 * rng.r#gen::<f64>() - 1.0) * (3.0 * variance).sqrt()
+            Initializer::VarianceScaling { scale, fan, distribution: Distribution::Uniform } => {
+                (2.0 * rng.r#gen::<f64>() - 1.0) * (3.0 * scale / fan).sqrt()
             }
-            Initializer::VarianceScaling { variance, distribution: Distribution::TruncatedNormal } => {
-                normal_below_two(rng) * variance.sqrt() / DEVIATION_CUT_AT_TWO
+            Initializer::VarianceScaling { scale, fan, distribution: Distribution::TruncatedNormal } => {
+                normal_below_two(rng) * (scale / fan).sqrt() / DEVIATION_CUT_AT_TWO
             }
         };
         // Every float type has a nearest number here; only integers, for which dfdx has no devices, might not.

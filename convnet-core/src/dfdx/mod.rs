@@ -3,9 +3,10 @@
 //!
 //! [`px`](Px) makes typenum sizes dimensions of dfdx, `build` leads from a network's type to its modules: a [`Unit`] for
 //! each layer, with the weights that `weights` lists, in pairs, and [`Merged`] for branches. They [`Run`] without types,
-//! and what they compute stands in `compute`. [`Built`] is the whole: it runs, trains with dfdx's optimizers, saves under the plan's names, and
-//! exchanges its weights with the flat buffer of the engines. It takes what its listing says and nothing else; its
-//! [`Built::layers`] take maps of any size that fits. Everything is `f32` on [`dfdx::tensor::Cpu`].
+//! and what they compute stands in `compute`. [`Built`] is the whole: it runs, trains with dfdx's optimizers, saves
+//! under the plan's names, and exchanges its weights with the flat buffer of the engines. It takes what its listing says
+//! and nothing else; its [`Built::layers`] take maps of any size that fits. Everything is `f32` on
+//! [`dfdx::tensor::Cpu`].
 //!
 //! `forward` is inference, with a tape or without. `forward_mut` on a tape is training: dropout draws from the device's
 //! random numbers, batch normalisation uses the statistics of the batch and remembers them. dfdx's losses for classes

@@ -1,7 +1,7 @@
 //! The weights of a layer: pairs of [`Slot`]s, each of which holds one tensor, or none where the layer has no such
 //! weight.
 
-use super::compute::{Rows, Weights};
+use super::compute::Weights;
 use super::first_values::reset;
 use super::identity::Identity;
 use super::leaves::{Labels, Leaves, Made, Path, Whole};
@@ -78,7 +78,7 @@ impl<R, S: ConstShape, const THERE: bool, E: Dtype, D: Storage<E>> Slot<R, S, TH
 pub trait Slots {
     /// Puts each weight in the place of its role.
     #[doc(hidden)]
-    fn collect(&self, weights: &mut [Option<Tensor<(usize, usize), f32, Cpu>>]);
+    fn collect(&self, weights: &mut Weights);
 
     /// Gives the weight of a role new values.
     #[doc(hidden)]
@@ -93,13 +93,13 @@ pub(super) fn list(slots: &impl Slots) -> Weights {
 }
 
 impl Slots for Identity {
-    fn collect(&self, _: &mut [Option<Rows>]) {}
+    fn collect(&self, _: &mut Weights) {}
 
     fn store(&mut self, _: usize, _: &[f32]) {}
 }
 
 impl<A: Slots, B: Slots> Slots for (A, B) {
-    fn collect(&self, weights: &mut [Option<Rows>]) {
+    fn collect(&self, weights: &mut Weights) {
         self.0.collect(weights);
         self.1.collect(weights);
     }
@@ -111,7 +111,7 @@ impl<A: Slots, B: Slots> Slots for (A, B) {
 }
 
 impl<R: Role, S: ConstShape, const THERE: bool> Slots for Slot<R, S, THERE> {
-    fn collect(&self, weights: &mut [Option<Rows>]) {
+    fn collect(&self, weights: &mut Weights) {
         if let Some(tensor) = &self.tensor {
             let sizes: Vec<usize> = tensor.shape().concrete().into();
             let columns = sizes[sizes.len() - 1];

@@ -9,14 +9,14 @@ use typenum::{B0, B1, UInt, UTerm};
 /// Another network, or a block, as a layer.
 pub struct Nested<N>(Phantom<N>);
 
-impl<N: Definition> Layers for Nested<N> {
+impl<N: Definition<Input: InputPattern, Layers: Layers>> Layers for Nested<N> {
     const NODE: &'static Node =
         &Node::Network { name: N::NAME, input: <N::Input as InputPattern>::PATTERN, layers: N::Layers::NODE };
 }
 
-impl<In, N: Definition> Walk<In> for Nested<N>
+impl<In, N> Walk<In> for Nested<N>
 where
-    N::Layers: Walk<In>,
+    N: Definition<Layers: Walk<In>>,
 {
     type Out = <N::Layers as Walk<In>>::Out;
 }

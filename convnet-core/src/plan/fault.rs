@@ -95,11 +95,27 @@ impl Fault {
         let mut to = Message::new();
         to.text("network `");
         to.text(network);
-        to.text("`, layer `");
-        to.name(&self.name);
-        to.text("`: ");
+        if let FaultKind::TooManyLayers(_) = self.kind {
+            to.text("`: ");
+        } else {
+            to.text("`, layer `");
+            to.name(&self.name);
+            to.text("`: ");
+        }
         self.explain(&mut to);
         to
+    }
+
+    /// Whether what the layer would take is surely the network's input.
+    const fn is_first(&self) -> bool {
+        self.layer == 0
+    }
+
+    /// "the input is " or "the layer above gives ".
+    const fn above(&self, to: &mut Message, is: &str, gives: &str) {
+        to.text(if self.is_first() { "the input " } else { "the layer above " });
+        to.text(if self.is_first() { is } else { gives });
+        to.text(" ");
     }
 
     const fn explain(&self, to: &mut Message) {
@@ -134,20 +150,28 @@ impl Fault {
                 to.number(self.input.height());
                 to.text("×");
                 to.number(self.input.width());
-                to.text(" feature map of the layer above; use a smaller window, `padding = \"same\"`, or one pooling layer less");
+                to.text(if self.is_first() {
+                    " input; use a smaller window or `padding = \"same\"`"
+                } else {
+                    " feature map of the layer above; use a smaller window, `padding = \"same\"`, or one pooling layer less"
+                });
             }
             FaultKind::NeedsMap => {
-                to.text("it needs a feature map (height, width, channels), but the layer above gives ");
+                to.text("it needs a feature map (height, width, channels), but ");
+                self.above(to, "is", "gives");
                 to.shape(&self.input);
                 to.text("; put it before `Flatten()`");
             }
             FaultKind::NeedsVector => {
-                to.text("`Dense` needs a vector, but the layer above gives the feature map ");
+                to.text("`Dense` needs a vector, but ");
+                self.above(to, "is", "gives");
+                to.text("the feature map ");
                 to.shape(&self.input);
                 to.text("; put `Flatten()` before it");
             }
             FaultKind::AlreadyFlat => {
-                to.text("the layer above already gives a vector, ");
+                self.above(to, "is", "gives");
+                to.text("a vector already, ");
                 to.shape(&self.input);
                 to.text("; remove this `Flatten()`");
             }
@@ -156,7 +180,8 @@ impl Fault {
             FaultKind::NetworkInput(wanted) => {
                 to.text("this network takes ");
                 to.pattern(&wanted);
-                to.text(", but the layer above gives ");
+                to.text(", but ");
+                self.above(to, "is", "gives");
                 to.shape(&self.input);
             }
             FaultKind::Groups { groups, filters } => {
@@ -164,7 +189,11 @@ impl Fault {
                 to.number(groups);
                 to.text(", which must divide both the ");
                 to.number(self.input.channels());
-                to.text(" channels of the layer above and the ");
+                to.text(if self.is_first() {
+                    " channels of the input and the "
+                } else {
+                    " channels of the layer above and the "
+                });
                 to.number(filters);
                 to.text(" filters");
             }
@@ -173,7 +202,8 @@ impl Fault {
                 to.shape(&target);
                 to.text(" has ");
                 to.number(target.len());
-                to.text(" values, but the layer above gives ");
+                to.text(" values, but ");
+                self.above(to, "has", "gives");
                 to.number(self.input.len());
                 to.text(", ");
                 to.shape(&self.input);

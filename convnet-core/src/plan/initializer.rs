@@ -30,8 +30,10 @@ pub enum Initializer {
     Ones,
     /// Random numbers of a variance that keeps the signal's size: Keras's `VarianceScaling`.
     VarianceScaling {
-        /// The variance.
-        variance: f64,
+        /// The variance times `fan`.
+        scale: f64,
+        /// Inputs that an output sums over, or outputs that an input reaches, or the mean of the two.
+        fan: f64,
         /// How the numbers are distributed.
         distribution: Distribution,
     },
@@ -40,9 +42,9 @@ pub enum Initializer {
 /// The distribution of random first values around zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Distribution {
-    /// Uniform: U(±√(3 · variance)).
+    /// Uniform: U(±√(3 · scale / fan)).
     Uniform,
-    /// Normal, cut off at two standard deviations and widened so that the variance is as asked.
+    /// Normal, cut off at two standard deviations and widened so that the variance is `scale / fan`.
     TruncatedNormal,
 }
 
@@ -66,16 +68,16 @@ impl InitializerKind {
     pub const fn for_fans(self, fan_in: usize, fan_out: usize) -> Initializer {
         let fan_in = if fan_in == 0 { 1.0 } else { fan_in as f64 };
         let mean = (fan_in + if fan_out == 0 { 1.0 } else { fan_out as f64 }) / 2.0;
-        let (variance, distribution) = match self {
+        let (scale, fan, distribution) = match self {
             InitializerKind::Zeros => return Initializer::Zeros,
             InitializerKind::Ones => return Initializer::Ones,
-            InitializerKind::GlorotUniform => (1.0 / mean, Distribution::Uniform),
-            InitializerKind::GlorotNormal => (1.0 / mean, Distribution::TruncatedNormal),
-            InitializerKind::HeUniform => (2.0 / fan_in, Distribution::Uniform),
-            InitializerKind::HeNormal => (2.0 / fan_in, Distribution::TruncatedNormal),
-            InitializerKind::LecunUniform => (1.0 / fan_in, Distribution::Uniform),
-            InitializerKind::LecunNormal => (1.0 / fan_in, Distribution::TruncatedNormal),
+            InitializerKind::GlorotUniform => (1.0, mean, Distribution::Uniform),
+            InitializerKind::GlorotNormal => (1.0, mean, Distribution::TruncatedNormal),
+            InitializerKind::HeUniform => (2.0, fan_in, Distribution::Uniform),
+            InitializerKind::HeNormal => (2.0, fan_in, Distribution::TruncatedNormal),
+            InitializerKind::LecunUniform => (1.0, fan_in, Distribution::Uniform),
+            InitializerKind::LecunNormal => (1.0, fan_in, Distribution::TruncatedNormal),
         };
-        Initializer::VarianceScaling { variance, distribution }
+        Initializer::VarianceScaling { scale, fan, distribution }
     }
 }

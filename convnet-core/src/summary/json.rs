@@ -42,12 +42,12 @@ fn weight_value(weight: &Weight) -> Value {
     let initializer = match weight.initializer {
         Initializer::Zeros => json!("zeros"),
         Initializer::Ones => json!("ones"),
-        Initializer::VarianceScaling { variance, distribution } => {
+        Initializer::VarianceScaling { scale, fan, distribution } => {
             let distribution = match distribution {
                 Distribution::Uniform => "uniform",
                 Distribution::TruncatedNormal => "truncated_normal",
             };
-            json!({ "variance": variance, "distribution": distribution })
+            json!({ "variance": scale / fan, "distribution": distribution })
         }
     };
     json!({

@@ -20,15 +20,15 @@ pub fn initialize(plan: &Plan, seed: u64, weights: &mut [f32]) {
         match weight.initializer {
             Initializer::Zeros => values.fill(0.0),
             Initializer::Ones => values.fill(1.0),
-            Initializer::VarianceScaling { variance, distribution } => {
+            Initializer::VarianceScaling { scale, fan, distribution } => {
                 let mut stream = Stream::new(seed, Purpose::Weights, number);
                 match distribution {
                     Distribution::Uniform => {
-                        let limit = (3.0 * variance).sqrt() as f32;
+                        let limit = (3.0 * scale / fan).sqrt() as f32;
                         values.fill_with(|| (2.0 * stream.uniform() - 1.0) * limit);
                     }
                     Distribution::TruncatedNormal => {
-                        let deviation = variance.sqrt() / DEVIATION_CUT_AT_TWO;
+                        let deviation = (scale / fan).sqrt() / DEVIATION_CUT_AT_TWO;
                         values.fill_with(|| (stream.normal_below(2.0) * deviation) as f32);
                     }
                 }

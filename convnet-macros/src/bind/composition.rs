@@ -51,7 +51,7 @@ pub fn merge(call: &Call, kind: &'static str, context: &Context) -> Layer {
         2..=MAX_BRANCHES => {}
         count => {
             let sentence = format!("{kind}: {count} branches are more than the {MAX_BRANCHES} that can be merged");
-            context.errors.on(&call.name, Complaint::new(sentence).help(format!("merge some with a {kind} within")));
+            context.errors.on(&call.name, Complaint::new(sentence).help("merge some of them in a branch of their own"));
         }
     }
     let parameters: &[&str] = if kind == "Add" { &["name", "trainable"] } else { &["axis", "name", "trainable"] };
@@ -84,7 +84,10 @@ pub fn repeat(call: &Call, context: &Context) -> Layer {
     {
         complain(&number.value, "the number stands in front of the listing");
     }
-    for stray in numbers.iter().skip(1).chain(listings.iter().skip(1)) {
+    // A second value in the place of the listing is what was to be repeated.
+    let unlisted = numbers.get(1).filter(|_| listings.is_empty());
+    let known = if unlisted.is_some() { 2 } else { 1 };
+    for stray in numbers.iter().skip(known).chain(listings.iter().skip(1)) {
         complain(&stray.value, "a number and one listing are all it takes");
     }
     let layers = match listings.first().and_then(|argument| listing_of(argument, context)) {
@@ -94,7 +97,10 @@ pub fn repeat(call: &Call, context: &Context) -> Layer {
         }
         Some(listing) => part(&listing, "Repeat", context),
         None => {
-            complain(&call.name, "the listing is missing");
+            match unlisted {
+                Some(layer) => complain(&layer.value, "what is repeated stands in square brackets"),
+                None => complain(&call.name, "the listing is missing"),
+            }
             Vec::new()
         }
     };

@@ -10,7 +10,7 @@ mod ops;
 
 use crate::assemble::Context;
 use crate::error::{Complaint, Errors};
-use crate::keras::{self, NO_LAYERS_YET, SIGNATURES, SYNONYMS};
+use crate::keras::{self, INSTEAD, NO_LAYERS_YET, SIGNATURES, SYNONYMS};
 use crate::layer::{InputShape, Layer, Op};
 use crate::parse::Call;
 use crate::suggest;
@@ -38,9 +38,20 @@ pub fn bind(call: &Call, context: &Context) -> Bound {
         Ok(kind) => kind,
         Err(keeps_shape) => return Bound::Layer(Box::new(Layer::plain(Op::Faulty { keeps_shape }, place)), None),
     };
-    let reader = Reader { layer: kind, scope: context.scope, errors: context.errors };
+    // The arguments of another library's layer are other ones, too: of these nothing is said.
+    let silent = Errors::new();
+    let foreign = SYNONYMS.iter().any(|(other, _)| call.name == other);
+    let bound = bind_known(call, kind, if foreign { &silent } else { context.errors }, context);
+    silent.finish();
+    bound
+}
+
+/// Reads a call of this layer, whose own arguments are complained about in `errors`.
+fn bind_known(call: &Call, kind: &'static str, errors: &Errors, context: &Context) -> Bound {
+    let place = call.name.span();
+    let reader = Reader { layer: kind, scope: context.scope, errors };
     if let Some(signature) = SIGNATURES.iter().find(|signature| signature.layer == kind) {
-        let arguments = Arguments::new(call, signature, context.errors);
+        let arguments = Arguments::new(call, signature, errors);
         let values = Values { arguments: &arguments, reader: &reader };
         let (op, settings) = (values.op(&call.name), values.settings(signature));
         let layer = Layer { op, name: values.name(), place, settings };
@@ -79,7 +90,11 @@ fn known_layer(call: &Call, errors: &Errors) -> Result<&'static str, bool> {
     let layers = || keras::layers().map(|layer| format!("`{layer}`")).collect::<Vec<_>>().join(", ");
     if let Some((later, keeps_shape)) = NO_LAYERS_YET.iter().find(|(layer, _)| *layer == text) {
         let complaint = Complaint::new(format!("{later} is not supported yet"));
-        errors.on(name, complaint.help(format!("there are {}", layers())));
+        let instead = INSTEAD.iter().find(|(layer, _)| *layer == text);
+        errors.on(
+            name,
+            complaint.help(instead.map_or_else(|| format!("there are {}", layers()), |(_, help)| help.to_string())),
+        );
         return Err(*keeps_shape);
     }
     let synonym = SYNONYMS.iter().find(|(other, _)| *other == text).map(|(_, layer)| *layer);

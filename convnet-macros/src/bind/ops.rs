@@ -165,7 +165,7 @@ impl Values<'_> {
     /// Arguments that are there for Keras's positions and have but one value here.
     pub fn reject_unsupported(&self) {
         if let Some(value) = self.arguments.given("data_format") {
-            self.reader.choice("data_format", value, &["channels_last"]);
+            self.reader.data_format(value);
         }
         if let Some(value) = self.arguments.given("axis").filter(|value| evaluate(value) != Some(-1)) {
             let sentence = "`axis` is always the last one, -1";

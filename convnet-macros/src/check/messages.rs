@@ -92,11 +92,9 @@ impl Walk<'_> {
         };
         let [rows, columns] = window.size.each_ref().map(|size| size.text());
         let reach = [0, 1].map(|axis| window.reach(axis).map_or("?".to_string(), |reach| reach.to_string()));
-        let spread = if reach == [rows.clone(), columns.clone()] {
-            String::new()
-        } else {
-            format!(", spread over {}×{} by its dilation,", reach[0], reach[1])
-        };
+        let dilated = window.dilation.iter().any(|dilation| dilation.known() != Some(1));
+        let spread =
+            if !dilated { String::new() } else { format!(", spread over {}×{} by its dilation,", reach[0], reach[1]) };
         let map = if self.path.is_empty() { "input" } else { "feature map of the layer above" };
         let sentence = format!("{kind}: a {rows}×{columns} window{spread} does not fit the {height}×{width} {map}");
         let mut ways = Vec::new();

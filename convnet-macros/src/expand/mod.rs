@@ -11,9 +11,9 @@ use crate::check::{Checked, input as input_shape};
 use crate::layer::{InputShape, Layer, Model, Op, Size};
 use crate::parse::Item;
 use crate::summary;
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
-use reports::reports;
+use reports::{paths, reports};
 use syn::Attribute;
 use types::{maybe_size, number, size, tree};
 
@@ -30,6 +30,13 @@ pub fn item(item: &Item, model: &Model, checked: &Checked, sound: bool) -> Token
         quote!(#[doc = #table])
     });
     let (input, sizes) = input(model);
+    // On a first layer that is no network the compiler complains here, of the whole item.
+    let place = match model.layers.first() {
+        Some(Layer { op: Op::Network { .. }, place, .. }) if model.input.is_none() => *place,
+        _ => Span::call_site(),
+    };
+    let input = quote_spanned!(place=> type Input = #input;);
+    let sizes = quote_spanned!(place=> type Sizes = #sizes;);
     let tree = tree(&model.layers);
     let block = input_shape(model).is_some_and(|input| input.is_block());
     let dfdx = (!block).then(|| {
@@ -38,9 +45,10 @@ pub fn item(item: &Item, model: &Model, checked: &Checked, sound: bool) -> Token
             ::convnet::__private::dfdx_module! { [#(const #parameters: usize),*] #name [#(#names),*] }
         }
     });
-    let reports = (sound && checked.open && !block && generics.params.is_empty()).then(|| {
-        reports(item, model).into_iter().map(|report| quote!(#(#conditions)* #report)).collect::<TokenStream>()
-    });
+    let plain = generics.params.is_empty();
+    let reports = if sound && checked.open && !block && plain { reports(item, model) } else { Vec::new() };
+    let paths = if plain { paths(model) } else { Vec::new() };
+    let further = paths.into_iter().chain(reports).map(|item| quote!(#(#conditions)* #item)).collect::<TokenStream>();
     quote! {
         #(#attributes)*
         #documentation
@@ -49,13 +57,13 @@ pub fn item(item: &Item, model: &Model, checked: &Checked, sound: bool) -> Token
         #(#conditions)*
         impl #implemented ::convnet::__private::Definition for #name #arguments {
             const NAME: &'static str = #text;
-            type Input = #input;
-            type Sizes = #sizes;
+            #input
+            #sizes
             type Layers = #tree;
         }
 
         #dfdx
-        #reports
+        #further
     }
 }
 
@@ -88,7 +96,7 @@ fn input(model: &Model) -> (TokenStream, TokenStream) {
         }
         (None, Some(Layer { op: Op::Network { path: first, .. }, place, .. })) => {
             let place = *place;
-            let first = quote_spanned!(place=> <#first as ::convnet::__private::Definition>);
+            let first = quote_spanned!(place=> <#first as ::convnet::__private::Whole>);
             (quote_spanned!(place=> #first::Input), quote_spanned!(place=> #first::Sizes))
         }
         (Some((InputShape::Faulty, _)), _) | (None, _) => {

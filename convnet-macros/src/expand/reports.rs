@@ -37,16 +37,53 @@ struct Reports<'a> {
     items: Vec<TokenStream>,
 }
 
+/// Brings the constants into scope that stand for those of a type that is no network; else it is not used.
+fn nothing() -> TokenStream {
+    quote! {
+        #[allow(unused_imports)]
+        use ::convnet::__private::Nothing as _;
+    }
+}
+
+/// One item for each network or block of another `convnet!` among the layers, where it complains of a type that is
+/// neither. (The first layer without an input above is asked for its own.)
+pub fn paths(model: &Model) -> Vec<TokenStream> {
+    let mut items = Vec::new();
+    let asked = usize::from(model.input.is_none());
+    for layer in model.layers.iter().skip(asked) {
+        paths_of(layer, &mut items);
+    }
+    items
+}
+
+fn paths_of(layer: &Layer, items: &mut Vec<TokenStream>) {
+    match &layer.op {
+        Op::Network { path, known: None } => {
+            let definition = quote_spanned!(layer.place=> <#path as ::convnet::__private::Definition>::Input);
+            // All of it stands on the path, so that the compiler sees one and the same error where it finds it twice.
+            items.push(quote_spanned! {layer.place=>
+                const _: ::core::marker::PhantomData<#definition> = ::core::marker::PhantomData;
+            });
+        }
+        Op::Merge { branches, .. } => branches.iter().flatten().for_each(|layer| paths_of(layer, items)),
+        Op::Repeat { layers, .. } => layers.iter().for_each(|layer| paths_of(layer, items)),
+        _ => {}
+    }
+}
+
 /// The items of a network.
 pub fn reports(item: &Item, model: &Model) -> Vec<TokenStream> {
     let name = &item.name;
     let network = name.to_string();
-    let fault = quote!(&<#name as ::convnet::__private::Network>::FAULT);
+    let fault = quote!(&::convnet::__private::Perhaps::<#name>::FAULT);
     let mut reports = Reports { network: &network, fault, items: Vec::new() };
     if let Some((_, tokens)) = &model.input {
         let place = tokens.clone().into_iter().next().map_or(name.span(), |token| token.span());
-        let fault = &reports.fault;
-        let report = quote_spanned!(place=> const _: () = ::convnet::__private::report_input(#network, #fault););
+        let (fault, nothing) = (&reports.fault, nothing());
+        let report = quote_spanned!(place=> const _: () = {
+            #nothing
+            ::convnet::__private::report_input(#network, #fault);
+        };);
         reports.items.push(report);
     }
     reports.layers(&model.layers, &Number::default());
@@ -66,15 +103,16 @@ impl Reports<'_> {
     }
 
     fn layer(&mut self, layer: &Layer, mut from: Number) -> Number {
-        let (network, fault, place) = (self.network, self.fault.clone(), layer.place);
+        let (network, fault, place, nothing) = (self.network, self.fault.clone(), layer.place, nothing());
         match &layer.op {
             Op::Network { path, .. } => {
-                let part = quote_spanned!(place=> <#path as ::convnet::__private::Part>);
+                let part = quote_spanned!(place=> ::convnet::__private::PerhapsPart::<#path>);
                 let from = from.tokens();
                 self.items.push(quote_spanned! {place=>
-                    const _: () = ::convnet::__private::report_network(
-                        #network, #fault, #from, #part::COUNT, &#part::OWN_FAULT
-                    );
+                    const _: () = {
+                        #nothing
+                        ::convnet::__private::report_network(#network, #fault, #from, #part::COUNT, &#part::OWN_FAULT);
+                    };
                 });
                 Number { known: 0, more: vec![quote!(#part::COUNT)] }
             }
@@ -94,7 +132,10 @@ impl Reports<'_> {
                 let times = number(times);
                 let (from, single) = (from.tokens(), body.tokens());
                 self.items.push(quote_spanned! {place=>
-                    const _: () = ::convnet::__private::report_repeat(#network, #fault, #from, #single, #times);
+                    const _: () = {
+                        #nothing
+                        ::convnet::__private::report_repeat(#network, #fault, #from, #single, #times);
+                    };
                 });
                 Number { known: 0, more: vec![body.times(&times)] }
             }
@@ -108,7 +149,12 @@ impl Reports<'_> {
 
     fn single(&mut self, layer: &Layer, from: &Number) {
         let (network, fault, place, from) = (self.network, &self.fault, layer.place, from.tokens());
-        self.items
-            .push(quote_spanned!(place=> const _: () = ::convnet::__private::report_layer(#network, #fault, #from);));
+        let nothing = nothing();
+        self.items.push(quote_spanned! {place=>
+            const _: () = {
+                #nothing
+                ::convnet::__private::report_layer(#network, #fault, #from);
+            };
+        });
     }
 }

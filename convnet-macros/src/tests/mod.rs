@@ -1,9 +1,10 @@
 //! Tests across the phases: the dry run against the plan of `convnet-core`, what becomes of mutilated listings, what
-//! is said of mistakes, and the documentation of an item.
+//! is said of mistakes, the documentation of an item, and the page on Keras.
 
 mod documentation;
 mod dry_run;
 mod half_typed;
+mod keras_page;
 mod messages;
 mod random_nets;
 

@@ -216,7 +216,11 @@ impl Reader<'_> {
         };
         let target = match elements.len() {
             3 => InputShape::Map([size(0), size(1), size(2)]),
-            1 => InputShape::Vector(size(0)),
+            1 => match size(0) {
+                // What is no size at all may have been meant as a map.
+                Size::Faulty if inferred.is_none() && !matches!(peel(value), Expr::Tuple(_)) => InputShape::Faulty,
+                features => InputShape::Vector(features),
+            },
             count => {
                 let sentence = format!("`target_shape` has three sizes (height, width, channels) or one, not {count}");
                 self.complain_and_help(value, &sentence, "write `(7, 7, 64)` for a map, `(3136,)` for a vector");

@@ -64,7 +64,7 @@ impl Reader<'_> {
 /// The share that was meant by a percentage.
 fn likely(parameter: &str, number: f64) -> Option<f64> {
     let share = matches!(parameter, "rate" | "momentum");
-    (share && number > 1.0 && number < 100.0).then_some(number / 100.0)
+    (share && (2.0..100.0).contains(&number)).then_some(number / 100.0)
 }
 
 /// The number that a literal, or arithmetic on literals, gives: Python's, where `1 / 255` is no whole number.

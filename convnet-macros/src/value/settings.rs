@@ -42,17 +42,21 @@ impl Reader<'_> {
                 Some((name, arguments)) => (name, Some(arguments)),
                 None => {
                     let sentence = format!("`{parameter}` must be the name of an initializer, not {}", describe(other));
-                    self.complain_and_help(value, &sentence, &format!("write `{parameter} = \"he_normal\"`"));
+                    let usual = match parameter.split_once('_') {
+                        Some(("kernel" | "depthwise" | "pointwise", _)) => "he_normal",
+                        _ => "zeros",
+                    };
+                    self.complain_and_help(value, &sentence, &format!("write `{parameter} = \"{usual}\"`"));
                     return None;
                 }
             },
         };
-        if arguments.is_some_and(|arguments| !arguments.is_empty()) {
-            let sentence = format!("the initializer `{written}` takes no arguments here");
-            self.complain_and_help(value, &sentence, "the model's seed decides: `Model::compile(…).seed(42)`");
-        }
         let exact = INITIALIZERS.iter().find(|(name, class)| *name == written || *class == written);
         if let Some((_, class)) = exact {
+            if arguments.is_some_and(|arguments| !arguments.is_empty()) {
+                let sentence = format!("the initializer `{written}` takes no arguments here");
+                self.complain_and_help(value, &sentence, "the model's seed decides: `Model::compile(…).seed(42)`");
+            }
             return Some(class);
         }
         let names = INITIALIZERS.map(|(name, _)| name);
@@ -81,7 +85,18 @@ impl Reader<'_> {
                 return None;
             }
             _ => {
-                self.complain_and_help(value, &format!("unknown regularizer {}", describe(peel(value))), &help);
+                let (sentence, help) = match peel(value) {
+                    Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
+                        (format!("unknown regularizer {:?}", text.value()), help)
+                    }
+                    Expr::Call(_) | Expr::MethodCall(_) => (format!("unknown regularizer `{written}`"), help),
+                    number if super::real::evaluate(number).is_some() => {
+                        let sentence = format!("`{parameter}` must be a regularizer, not {}", describe(number));
+                        (sentence, format!("write `{parameter} = L2({})`", compact_text(number)))
+                    }
+                    other => (format!("`{parameter}` must be a regularizer, not {}", describe(other)), help),
+                };
+                self.complain_and_help(value, &sentence, &help);
                 return None;
             }
         }

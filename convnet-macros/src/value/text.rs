@@ -19,6 +19,19 @@ impl Reader<'_> {
         }
     }
 
+    /// `"channels_last"`; complains of anything else.
+    pub fn data_format(&self, value: &Expr) {
+        match peel(value) {
+            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) if text.value() == "channels_first" => {
+                let help = "leave `data_format` out, and give images as (height, width, channels)";
+                self.complain_and_help(value, "`data_format` is always `\"channels_last\"`", help);
+            }
+            other => {
+                self.choice("data_format", other, &["channels_last"]);
+            }
+        }
+    }
+
     /// `"nearest"` or `"bilinear"`; whether it is the latter.
     pub fn bilinear(&self, value: &Expr) -> bool {
         self.choice("interpolation", value, &["nearest", "bilinear"]) == Some("bilinear")

@@ -62,7 +62,7 @@ pub(super) struct Piece {
 /// A plan as steps.
 pub(super) struct Program {
     pub steps: Vec<Step>,
-    /// Values an image of each tensor.
+    /// Values an image of each tensor; 0 for those within a kernel.
     pub tensors: Vec<usize>,
     /// The tensor with the network's output.
     pub result: usize,
@@ -94,6 +94,7 @@ impl Program {
         let asked = asked_for(plan, &graph, input_gradient);
         let (mut steps, derived) = steps(plan, &graph, &asked, exact, level);
         mark_first(&mut steps, graph.tensors.len());
+        forget_inner(&steps, &mut graph.tensors);
         let start =
             steps.iter().filter(|step| step.backward && !step.weights.is_empty()).map(|step| step.weights.start);
         let start = start.min().unwrap_or(plan.params);
@@ -226,6 +227,15 @@ fn mark_first(steps: &mut [Step], tensors: usize) {
     let mut written = vec![false; tensors];
     for input in steps.iter_mut().rev().flat_map(|step| &mut step.inputs) {
         input.first = !std::mem::replace(&mut written[input.tensor], true);
+    }
+}
+
+/// Makes nothing of the tensors that lie within a kernel: they take no memory.
+fn forget_inner(steps: &[Step], tensors: &mut [usize]) {
+    for (tensor, len) in tensors.iter_mut().enumerate().skip(1) {
+        if !steps.iter().any(|step| step.output == tensor) {
+            *len = 0;
+        }
     }
 }
 
