@@ -115,6 +115,15 @@ fn remedy(merging: Merging, fork: &Shape, first: &End, other: &End) -> String {
     if fits {
         return format!("{joined}: `padding = \"same\"` keeps height and width");
     }
+    let [padded_map, other_map] = &padded;
+    if let (Shape::Map([a, b, c]), Shape::Map([x, y, z]), Some(_)) = (padded_map, other_map, shortcut)
+        && (a, b) == (x, y)
+        && c != z
+    {
+        return format!(
+            "`padding = \"same\"` keeps height and width, and `[Conv2D({channels}, 1)]` on the shortcut fits"
+        );
+    }
     let also = if changed { ", and `padding = \"same\"` in the other branch" } else { "" };
     let longer = if std::ptr::eq(main, first) { &padded[0] } else { &padded[1] };
     match (shortcut, strides(fork, longer)) {

@@ -95,7 +95,7 @@ struct Walk<'a> {
     within: Option<(String, Span)>,
     /// The repetitions that the layers at hand are in: which round, of how many.
     rounds: Vec<(usize, usize)>,
-    /// Inside a network: how many complaints there were before. One of a network is enough.
+    /// Inside a network or a further round: how many complaints there were before. One of these is enough.
     complaints_before: Option<usize>,
     /// A `Flatten` in the wrong place has been complained about; another is no mistake of its own.
     displaced_flatten: bool,
@@ -155,14 +155,16 @@ impl<'a> Walk<'a> {
         }
         self.shape = self.shape.meet(&wanted);
         let outer = self.within.is_none();
+        let (earlier, complaints) = (self.complaints_before, self.errors.count());
         if outer {
             self.within = Some((name.to_string(), layer.place));
-            self.complaints_before = Some(self.errors.count());
+            self.complaints_before = Some(complaints);
         }
         self.layers(&known.layers, last);
         if outer {
             self.within = None;
-            if self.complaints_before.take().is_some_and(|before| self.errors.count() > before) {
+            self.complaints_before = earlier;
+            if self.errors.count() > complaints {
                 self.shape = Shape::Unknown;
             }
         }
@@ -175,8 +177,15 @@ impl<'a> Walk<'a> {
         for round in 1..=all {
             let (rows, complaints) = (self.rows.len(), self.errors.count());
             self.rounds.push((round, all));
+            let earlier = self.complaints_before;
+            // What does not fit a second time would be told of every layer behind it.
+            self.complaints_before = earlier.or((round > 1).then_some(complaints));
             self.layers(layers, last && round == all);
+            self.complaints_before = earlier;
             self.rounds.pop();
+            if round > 1 && self.errors.count() > complaints {
+                self.shape = Shape::Unknown;
+            }
             if self.rows.len() == rows || self.errors.count() > complaints || self.too_many {
                 break;
             }
