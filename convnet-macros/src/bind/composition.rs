@@ -118,7 +118,7 @@ pub fn network(path: &Path, call: Option<&Call>, context: &Context) -> Layer {
         context.errors.on(path, complaint.help("layers that come several times stand in `Repeat(3, […])`"));
         return nothing;
     }
-    if let Some(sizes) = call.and_then(|call| sizes_in_parentheses(path, call)) {
+    if let Some(sizes) = call.and_then(|call| sizes_in_parentheses(path, call, context)) {
         let complaint = Complaint::new(format!("`{text}`: the sizes of a network stand in angle brackets"));
         let help = format!("write `{text}<{}>`", compact(sizes.clone()));
         context.errors.on(sizes, complaint.help(help));
@@ -161,12 +161,14 @@ pub fn network(path: &Path, call: Option<&Call>, context: &Context) -> Layer {
 }
 
 /// `Residual(64)`: arguments that were meant for const generics.
-fn sizes_in_parentheses(path: &Path, call: &Call) -> Option<TokenStream> {
+fn sizes_in_parentheses(path: &Path, call: &Call, context: &Context) -> Option<TokenStream> {
     let sizes: Vec<&Expr> = call.arguments.iter().filter_map(|argument| argument.value.as_ref()).collect();
     let plain = path.segments.iter().all(|segment| segment.arguments.is_none());
     let positional = call.arguments.iter().all(|argument| argument.name.is_none() && argument.listing.is_none());
     let numbers = sizes.iter().all(|size| evaluate(size).is_some() || matches!(size, Expr::Path(_)) && !is_none(size));
-    (plain && positional && numbers && !sizes.is_empty()).then(|| quote!(#(#sizes),*))
+    let known = context.networks.get(&call.name.to_string()).filter(|_| path.segments.len() == 1);
+    let has_none = matches!(known, Some(Some(known)) if known.generics.is_empty());
+    (plain && positional && numbers && !sizes.is_empty() && !has_none).then(|| quote!(#(#sizes),*))
 }
 
 /// The network of that name in the same `convnet!`, with the sizes that the path gives.
