@@ -30,7 +30,7 @@ use layer::{Known, KnownNetworks, Layer, Model, Op, Size};
 use parse::{Invocation, Item, Listing};
 use proc_macro2::TokenStream;
 use quote::quote;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::rc::Rc;
 use syn::{ConstParam, Ident, Visibility};
 use value::{Reader, Scope};
@@ -242,7 +242,7 @@ fn expansion(tokens: TokenStream) -> TokenStream {
     match parse::invocation(tokens, &errors) {
         Invocation::Items(items) => {
             let mut networks = KnownNetworks::new();
-            let mut private = HashSet::new();
+            let mut private = HashMap::new();
             let items: Vec<TokenStream> =
                 items.iter().map(|item| expand_item(item, &mut networks, &mut private, &errors)).collect();
             let complaints = errors.finish();
@@ -255,7 +255,7 @@ fn expansion(tokens: TokenStream) -> TokenStream {
 fn expand_item<'a>(
     item: &'a Item,
     networks: &mut KnownNetworks,
-    private: &mut HashSet<&'a Ident>,
+    private: &mut HashMap<&'a Ident, bool>,
     errors: &Errors,
 ) -> TokenStream {
     let before = errors.count();
@@ -269,7 +269,7 @@ fn expand_item<'a>(
     if let Visibility::Public(_) = item.visibility {
         keep_private(&item.name, &mut model.layers, private, errors);
     } else {
-        private.insert(&item.name);
+        private.insert(&item.name, false);
     }
     // A listing that could not be read has been complained about by the parser, before this count began.
     let sound = errors.count() == before && item.listing.as_ref().is_some_and(|listing| listing.complete);
@@ -285,20 +285,21 @@ fn expand_item<'a>(
 }
 
 /// Complains of private layers of a public network, of which the compiler would complain with its types, and takes
-/// them out.
-fn keep_private(network: &Ident, layers: &mut [Layer], private: &HashSet<&Ident>, errors: &Errors) {
+/// them out; of each network once.
+fn keep_private(network: &Ident, layers: &mut [Layer], private: &mut HashMap<&Ident, bool>, errors: &Errors) {
     for layer in layers {
         match &mut layer.op {
             Op::Merge { branches, .. } => {
                 branches.iter_mut().for_each(|branch| keep_private(network, branch, private, errors));
             }
             Op::Repeat { layers, .. } => keep_private(network, layers, private, errors),
-            Op::Network { path, .. } => {
-                let part = path.segments.first().map(|first| &first.ident).filter(|_| path.segments.len() == 1);
-                let Some(part) = part.filter(|part| private.contains(part)) else { continue };
-                let complaint =
-                    Complaint::new(format!("`{part}` is private, but a layer of `{network}`, which is `pub`"));
-                errors.at(layer.place, complaint.help(format!("write `pub type {part}`")));
+            Op::Network { path, .. } if path.segments.len() == 1 => {
+                let part = &path.segments[0].ident;
+                let Some(told) = private.get_mut(part) else { continue };
+                if !std::mem::replace(told, true) {
+                    let sentence = format!("`{part}` is private, but a layer of `{network}`, which is `pub`");
+                    errors.at(layer.place, Complaint::new(sentence).help(format!("write `pub type {part}`")));
+                }
                 layer.op = Op::Faulty { keeps_shape: false };
             }
             _ => {}

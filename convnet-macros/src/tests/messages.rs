@@ -237,7 +237,8 @@ fn networks_that_cannot_be_layers_are_told_on_their_names() {
         said_of_items("type R<const C: usize> = [Input(None, None, C), ReLU()]; type A = [Input(4, 4, 1), R(1)];"),
         "`R`: the sizes of a network stand in angle brackets\nhelp: write `R<1>`"
     );
-    let private = "type Part = [Input(None), Dense(4)]; pub type Whole = [Input(4), Repeat(2, [Part]), Dense(2)];";
+    let private =
+        "type Part = [Input(None), Dense(4)]; pub type Whole = [Input(4), Repeat(2, [Part]), Dense(4), Part];";
     assert_eq!(
         said_of_items(private),
         "`Part` is private, but a layer of `Whole`, which is `pub`\nhelp: write `pub type Part`"
