@@ -23,6 +23,85 @@
 //! println!("{}", Digits::summary());
 //! ```
 //!
+//! # Training
+//!
+//! A [`Model`](model::Model) is a network with weights, an optimizer and a loss; its verbs are Keras's.
+//!
+//! ```
+//! use convnet::prelude::*;
+//!
+//! convnet! {
+//!     type Small = [
+//!         Input(28, 28, 1),
+//!         AveragePooling2D(4),
+//!         Conv2D(8, 3, padding = "same", activation = "relu"),
+//!         Flatten(),
+//!         Dense(10, activation = "softmax"),
+//!     ];
+//! }
+//!
+//! # fn main() -> convnet::Result<()> {
+//! let (train, test) = datasets::drawn_digits(600, 1)?.split_at(500)?;
+//! let mut model = Model::<Small>::compile(Adam::default(), CategoricalCrossentropy::default()).seed(7);
+//! let history = model.fit(&train, Fit { epochs: 3, verbose: Verbose::Silent, ..Fit::default() })?;
+//! assert!(history.loss()[2] < history.loss()[0]);
+//!
+//! let file = std::env::temp_dir().join(format!("convnet-small-{}.safetensors", std::process::id()));
+//! model.save(&file)?;
+//! let mut again = Model::<Small>::load(&file)?;
+//! assert_eq!(again.evaluate(&test)?, model.evaluate(&test)?);
+//! # std::fs::remove_file(&file).ok();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What does not fit is an error of the compiler, be it a layer or a data set:
+//!
+//! ```compile_fail,E0277
+//! # use convnet::prelude::*;
+//! # fn main() -> convnet::Result<()> {
+//! type Colours = convnet![Input(32, 32, 3), Flatten(), Dense(10, activation = "softmax")];
+//! let digits = datasets::drawn_digits(100, 1)?;
+//! let mut model = Model::<Colours>::compile(Sgd::default(), CategoricalCrossentropy::default());
+//! model.fit(&digits, Fit::default())?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Functions for many networks
+//!
+//! A function asks for a [`Network`], and for data that fits it:
+//!
+//! ```
+//! use convnet::prelude::*;
+//!
+//! fn trained<N: Network, S: DataFor<N::Input>>(set: &S) -> convnet::Result<Model<N>> {
+//!     println!("{}: {} parameters", N::NAME, N::PARAMS);
+//!     let mut model = Model::compile(RmsProp::default(), CategoricalCrossentropy::default());
+//!     model.fit(set, Fit { validation_split: 0.2, verbose: Verbose::Silent, ..Fit::default() })?;
+//!     Ok(model)
+//! }
+//!
+//! # fn main() -> convnet::Result<()> {
+//! convnet! {
+//!     type Linear = [Input(28, 28, 1), Flatten(), Dense(10, activation = "softmax")];
+//! }
+//! trained::<Linear, _>(&datasets::drawn_digits(100, 1)?)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where to go on
+//!
+//! * [`convnet!`] describes the language of listings: layers, branches, repetitions, blocks, networks as layers.
+//! * [`summary`] has the table of layers as text, Markdown and JSON; [`onnx`] and [`Model::export_onnx`] give a trained
+//!   network to others; [`from_keras`] turns a Keras model into a listing.
+//! * [`data`] makes data sets of images and vectors; [`datasets`] has MNIST.
+//! * [`guide`] answers the messages of the compiler, and says what each argument of Keras is here.
+//! * [`train`] has the optimizers and losses, with Keras's arguments and formulas.
+//!
+//! [`Model::export_onnx`]: model::Model::export_onnx
+//!
 //! This package is a façade: `convnet-macros` holds the macro, `convnet-core` everything else.
 
 pub use convnet_core::data::{self, datasets};

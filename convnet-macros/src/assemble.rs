@@ -13,6 +13,8 @@ use syn::{Ident, Path};
 pub struct Context<'a> {
     /// What identifiers among the sizes mean.
     pub scope: &'a Scope,
+    /// The network's own name, if it has one.
+    pub own: Option<&'a Ident>,
     /// The networks and blocks above in the same `convnet!`.
     pub networks: &'a KnownNetworks,
     /// Where complaints go.

@@ -12,6 +12,11 @@ pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, name)| name)
 }
 
+/// Whether two names are the same, case and underscores aside.
+pub fn alike(a: &str, b: &str) -> bool {
+    normal(a) == normal(b)
+}
+
 /// `"relu"`, `"sigmoid"` or `"tanh"`: a list for a sentence.
 pub fn either(names: &[&str]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`\"{name}\"`")).collect();
@@ -53,6 +58,7 @@ mod tests {
         assert_eq!(nearest("Flaten", layers), Some("Flatten"));
         assert_eq!(nearest("Softmax", layers), None);
         assert_eq!(nearest("X", layers), None);
+        assert!(alike("batch_norm", "BatchNorm") && !alike("BatchNorm", "BatchNormal"));
     }
 
     #[test]

@@ -20,7 +20,11 @@ impl<'a> Arguments<'a> {
         let mut arguments = Arguments { values: Vec::new() };
         let mut strays = false;
         let mut seen_name = false;
+        let sizes_apart = arguments.take_sizes_apart(call, signature, errors);
         for (position, argument) in call.arguments.iter().enumerate() {
+            if sizes_apart && argument.name.is_none() {
+                continue;
+            }
             let parameter = match &argument.name {
                 Some(name) => arguments.by_name(name, argument.value.as_ref(), signature, errors),
                 None => arguments.by_position(position, argument, seen_name, signature, errors),
@@ -31,6 +35,7 @@ impl<'a> Arguments<'a> {
                 None => strays = true,
             }
         }
+        arguments.put_in_order(signature, errors);
         let missing: Vec<_> =
             signature.parameters[..signature.required].iter().filter(|name| !arguments.has(name)).collect();
         if !missing.is_empty() && !strays {
@@ -55,6 +60,37 @@ impl<'a> Arguments<'a> {
     /// The value of a parameter, unless it is `None`, which stands for the default.
     pub fn given(&self, parameter: &str) -> Option<&'a Expr> {
         self.get(parameter).filter(|value| !is_none(value))
+    }
+
+    /// `Reshape(7, 7, 64)`: complains, and takes the shape for given.
+    fn take_sizes_apart(&mut self, call: &Call, signature: &Signature, errors: &Errors) -> bool {
+        let sizes: Vec<&Expr> = call
+            .arguments
+            .iter()
+            .filter(|argument| argument.name.is_none())
+            .filter_map(|argument| argument.value.as_ref())
+            .collect();
+        if signature.parameters != ["target_shape"] || sizes.len() < 2 {
+            return false;
+        }
+        let tokens = quote!(#(#sizes),*);
+        let complaint = Complaint::new(format!("{}: the shape is a single argument", signature.layer));
+        let help = format!("write `{}(({}))`", signature.layer, compact(tokens.clone()));
+        errors.on(tokens, complaint.help(help));
+        self.values.push(("target_shape", None));
+        true
+    }
+
+    /// `Conv2D((3, 3), 32)`: complains, and goes on with the two in Keras's order.
+    fn put_in_order(&mut self, signature: &Signature, errors: &Errors) {
+        let [("filters", Some(window)), ("kernel_size", Some(filters)), ..] = self.values[..] else { return };
+        if matches!(window, Expr::Tuple(_)) && !matches!(filters, Expr::Tuple(_)) {
+            let complaint = Complaint::new(format!("{}: `filters` stand in front of `kernel_size`", signature.layer));
+            let [first, second] = [filters, window].map(|value| compact(value.to_token_stream()));
+            let tokens = quote!(#window, #filters);
+            errors.on(tokens, complaint.help(format!("write `{}({first}, {second})`", signature.layer)));
+            (self.values[0].1, self.values[1].1) = (Some(filters), Some(window));
+        }
     }
 
     fn by_position(

@@ -7,9 +7,9 @@ use crate::error::{Complaint, Errors};
 use crate::keras::{Signature, example};
 use crate::layer::{Known, Layer, Merging, Op, Settings, Size, compact};
 use crate::parse::{self, Argument, Call, Listing};
-use crate::value::Reader;
-use proc_macro2::Span;
-use quote::ToTokens;
+use crate::value::{Reader, evaluate, is_none};
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote};
 use std::rc::Rc;
 use syn::{Expr, ExprPath, GenericArgument, Path, PathArguments, Type};
 
@@ -112,6 +112,18 @@ pub fn network(path: &Path, call: Option<&Call>, context: &Context) -> Layer {
     let place = path.segments.last().map_or_else(Span::call_site, |last| last.ident.span());
     let known = known(path, context);
     let text = compact(path.to_token_stream());
+    let nothing = Layer::plain(Op::Faulty { keeps_shape: false }, place);
+    if context.own.is_some_and(|own| path.segments.len() == 1 && path.segments[0].ident == *own) {
+        let complaint = Complaint::new(format!("`{text}` cannot be a layer of itself"));
+        context.errors.on(path, complaint.help("layers that come several times stand in `Repeat(3, […])`"));
+        return nothing;
+    }
+    if let Some(sizes) = call.and_then(|call| sizes_in_parentheses(path, call, context)) {
+        let complaint = Complaint::new(format!("`{text}`: the sizes of a network stand in angle brackets"));
+        let help = format!("write `{text}<{}>`", compact(sizes.clone()));
+        context.errors.on(sizes, complaint.help(help));
+        return nothing;
+    }
     let mut settings = Settings::default();
     let mut seen = false;
     for argument in call.map_or(&[][..], |call| &call.arguments) {
@@ -146,6 +158,17 @@ pub fn network(path: &Path, call: Option<&Call>, context: &Context) -> Layer {
         context.errors.on(&call.path, complaint.help(format!("write `{text}`")));
     }
     Layer { op: Op::Network { path: path.clone(), known }, name: None, place, settings }
+}
+
+/// `Residual(64)`: arguments that were meant for const generics.
+fn sizes_in_parentheses(path: &Path, call: &Call, context: &Context) -> Option<TokenStream> {
+    let sizes: Vec<&Expr> = call.arguments.iter().filter_map(|argument| argument.value.as_ref()).collect();
+    let plain = path.segments.iter().all(|segment| segment.arguments.is_none());
+    let positional = call.arguments.iter().all(|argument| argument.name.is_none() && argument.listing.is_none());
+    let numbers = sizes.iter().all(|size| evaluate(size).is_some() || matches!(size, Expr::Path(_)) && !is_none(size));
+    let known = context.networks.get(&call.name.to_string()).filter(|_| path.segments.len() == 1);
+    let has_none = matches!(known, Some(Some(known)) if known.generics.is_empty());
+    (plain && positional && numbers && !sizes.is_empty() && !has_none).then(|| quote!(#(#sizes),*))
 }
 
 /// The network of that name in the same `convnet!`, with the sizes that the path gives.

@@ -98,8 +98,15 @@ fn known_layer(call: &Call, errors: &Errors) -> Result<&'static str, bool> {
         return Err(*keeps_shape);
     }
     let synonym = SYNONYMS.iter().find(|(other, _)| *other == text).map(|(_, layer)| *layer);
-    let near = synonym.or_else(|| suggest::nearest(&text, keras::layers()));
+    let slip = || SYNONYMS.iter().find(|(other, _)| suggest::alike(other, &text)).map(|(_, layer)| *layer);
+    let near = synonym.or_else(|| suggest::nearest(&text, keras::layers())).or_else(slip);
     let complaint = Complaint::new(format!("unknown layer `{text}`"));
+    if matches!(&text[..], "Sequential" | "Model") {
+        let help =
+            "write its layers here, or give them a name above, `type Features = […];`, and write `Features` here";
+        errors.on(name, complaint.help(help));
+        return Err(false);
+    }
     if let Some(near) = near.and_then(|near| keras::layers().find(|layer| *layer == near)) {
         errors.on(name, complaint.help(format!("did you mean `{near}`?")));
         return Ok(near);

@@ -11,17 +11,20 @@ struct End<'a> {
     layers: &'a [Layer],
     stops: Vec<Stop>,
     shape: Shape,
+    tensor: usize,
 }
 
 impl Walk<'_> {
     /// Walks through the branches, then merges them.
     pub fn merge(&mut self, layer: &Layer, merging: Merging, branches: &[Vec<Layer>]) {
-        let (fork, stem, complaints) = (self.shape.clone(), self.path.len(), self.errors.count());
+        let (fork, tensor) = (self.shape.clone(), self.tensor);
+        let (stem, complaints) = (self.path.len(), self.errors.count());
         let mut ends = Vec::new();
         for branch in branches {
-            self.shape = fork.clone();
+            (self.shape, self.tensor) = (fork.clone(), tensor);
             self.layers(branch, false);
-            ends.push(End { layers: branch, stops: self.path.split_off(stem), shape: self.shape.clone() });
+            let stops = self.path.split_off(stem);
+            ends.push(End { layers: branch, stops, shape: self.shape.clone(), tensor: self.tensor });
         }
         if self.too_many {
             return;
@@ -44,7 +47,8 @@ impl Walk<'_> {
         });
         self.shape = shape;
         self.check_volume(layer, None);
-        self.arrive(name, layer.op.kind(), Some(Params::default()));
+        let inputs = ends.iter().map(|end| end.tensor).collect();
+        self.arrive(name, layer.op.kind(), Some(Params::default()), inputs);
     }
 
     fn misfit_of_branches(
@@ -110,6 +114,15 @@ fn remedy(merging: Merging, fork: &Shape, first: &End, other: &End) -> String {
     let changed = padded[0] != first.shape || padded[1] != other.shape;
     if fits {
         return format!("{joined}: `padding = \"same\"` keeps height and width");
+    }
+    let [padded_map, other_map] = &padded;
+    if let (Shape::Map([a, b, c]), Shape::Map([x, y, z]), Some(_)) = (padded_map, other_map, shortcut)
+        && (a, b) == (x, y)
+        && c != z
+    {
+        return format!(
+            "`padding = \"same\"` keeps height and width, and `[Conv2D({channels}, 1)]` on the shortcut fits"
+        );
     }
     let also = if changed { ", and `padding = \"same\"` in the other branch" } else { "" };
     let longer = if std::ptr::eq(main, first) { &padded[0] } else { &padded[1] };

@@ -29,10 +29,14 @@ pub struct Row {
     pub shape: Shape,
     /// Its parameters, if they are known.
     pub params: Option<Params>,
+    /// The tensors that it takes: 0 is the network's input, `i + 1` what stands behind row `i`.
+    pub inputs: Vec<usize>,
 }
 
 /// What the dry run found out.
 pub struct Checked {
+    /// The shape of the network's input.
+    pub input: Shape,
     /// The summary's lines.
     pub rows: Vec<Row>,
     /// The same network for a later one, if all its layers are known.
@@ -51,7 +55,7 @@ pub fn check(model: &Model, errors: &Errors) -> Checked {
     let open = open_input || model.layers.iter().any(|layer| layer.op.is_open());
     let known = input.filter(|_| all_known);
     let known = known.map(|input| Known { generics: Vec::new(), input, layers: model.layers.clone() });
-    Checked { rows: walk.rows, known, open }
+    Checked { input: walk.input, rows: walk.rows, known, open }
 }
 
 /// The network's input, be it that of its first layer.
@@ -75,6 +79,8 @@ struct Walk<'a> {
     errors: &'a Errors,
     input: Shape,
     shape: Shape,
+    /// The tensor of that shape, numbered as in [`Row::inputs`].
+    tensor: usize,
     /// The layers between the input and the present one: of branches only those of the present branch.
     path: Vec<Stop>,
     rows: Vec<Row>,
@@ -89,7 +95,7 @@ struct Walk<'a> {
     within: Option<(String, Span)>,
     /// The repetitions that the layers at hand are in: which round, of how many.
     rounds: Vec<(usize, usize)>,
-    /// Inside a network: how many complaints there were before. One of a network is enough.
+    /// Inside a network or a further round: how many complaints there were before. One of these is enough.
     complaints_before: Option<usize>,
     /// A `Flatten` in the wrong place has been complained about; another is no mistake of its own.
     displaced_flatten: bool,
@@ -102,6 +108,7 @@ impl<'a> Walk<'a> {
             errors,
             input: shape.clone(),
             shape,
+            tensor: 0,
             path: Vec::new(),
             rows: Vec::new(),
             names: Names::new(),
@@ -148,14 +155,16 @@ impl<'a> Walk<'a> {
         }
         self.shape = self.shape.meet(&wanted);
         let outer = self.within.is_none();
+        let (earlier, complaints) = (self.complaints_before, self.errors.count());
         if outer {
             self.within = Some((name.to_string(), layer.place));
-            self.complaints_before = Some(self.errors.count());
+            self.complaints_before = Some(complaints);
         }
         self.layers(&known.layers, last);
         if outer {
             self.within = None;
-            if self.complaints_before.take().is_some_and(|before| self.errors.count() > before) {
+            self.complaints_before = earlier;
+            if self.errors.count() > complaints {
                 self.shape = Shape::Unknown;
             }
         }
@@ -168,8 +177,15 @@ impl<'a> Walk<'a> {
         for round in 1..=all {
             let (rows, complaints) = (self.rows.len(), self.errors.count());
             self.rounds.push((round, all));
+            let earlier = self.complaints_before;
+            // What does not fit a second time would be told of every layer behind it.
+            self.complaints_before = earlier.or((round > 1).then_some(complaints));
             self.layers(layers, last && round == all);
+            self.complaints_before = earlier;
             self.rounds.pop();
+            if round > 1 && self.errors.count() > complaints {
+                self.shape = Shape::Unknown;
+            }
             if self.rows.len() == rows || self.errors.count() > complaints || self.too_many {
                 break;
             }
@@ -178,7 +194,7 @@ impl<'a> Walk<'a> {
             self.shape = repeated(&before, &self.shape);
             self.names.lose_count();
             let name = format!("{} times", times.text());
-            self.rows.push(Row { name, kind: "Repeat", shape: self.shape.clone(), params: None });
+            self.add_row(name, "Repeat", None, vec![self.tensor]);
         }
     }
 
@@ -194,13 +210,18 @@ impl<'a> Walk<'a> {
         });
         let params = params(&layer.op, &above).map(|params| if self.frozen { params.frozen() } else { params });
         self.check_volume(layer, params);
-        self.arrive(name, layer.op.kind(), params);
+        self.arrive(name, layer.op.kind(), params, vec![self.tensor]);
     }
 
-    /// Adds a layer to the way and to the summary.
-    fn arrive(&mut self, name: String, kind: &'static str, params: Option<Params>) {
+    /// Adds a layer, which takes these tensors, to the way and to the summary.
+    fn arrive(&mut self, name: String, kind: &'static str, params: Option<Params>, inputs: Vec<usize>) {
         self.path.push(Stop { name: name.clone(), kind, shape: self.shape.clone() });
-        self.rows.push(Row { name, kind, shape: self.shape.clone(), params });
+        self.add_row(name, kind, params, inputs);
+    }
+
+    fn add_row(&mut self, name: String, kind: &'static str, params: Option<Params>, inputs: Vec<usize>) {
+        self.rows.push(Row { name, kind, shape: self.shape.clone(), params, inputs });
+        self.tensor = self.rows.len();
     }
 
     /// Complains about these tokens, or about the layer if there are none or they stand in another listing.

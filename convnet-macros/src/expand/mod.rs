@@ -26,7 +26,7 @@ pub fn item(item: &Item, model: &Model, checked: &Checked, sound: bool) -> Token
     let names = parameters.clone();
     let text = name.to_string();
     let documentation = sound.then(|| {
-        let table = format!("\n\n```text\n{}\n```", summary::table(&checked.rows));
+        let table = format!("\n\n```text\n{}\n```", summary::table(checked));
         quote!(#[doc = #table])
     });
     let (input, sizes) = input(model);
@@ -49,17 +49,21 @@ pub fn item(item: &Item, model: &Model, checked: &Checked, sound: bool) -> Token
     let reports = if sound && checked.open && !block && plain { reports(item, model) } else { Vec::new() };
     let paths = if plain { paths(model) } else { Vec::new() };
     let further = paths.into_iter().chain(reports).map(|item| quote!(#(#conditions)* #item)).collect::<TokenStream>();
+    // What the compiler says of the whole, it says on the name.
+    let here = Span::call_site().located_at(name.span());
+    let layers = quote_spanned!(here=> type Layers = #tree;);
+    let keyword = quote_spanned!(here=> struct);
     quote! {
         #(#attributes)*
         #documentation
-        #visibility struct #name #generics;
+        #visibility #keyword #name #generics;
 
         #(#conditions)*
         impl #implemented ::convnet::__private::Definition for #name #arguments {
             const NAME: &'static str = #text;
             #input
             #sizes
-            type Layers = #tree;
+            #layers
         }
 
         #dfdx

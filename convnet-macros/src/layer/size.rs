@@ -45,9 +45,9 @@ impl Size {
     }
 }
 
-/// Tokens as text, without the blanks around `::` that the compiler puts there.
+/// Tokens as text, without the blanks around `::` and before commas that may stand there.
 pub fn compact(tokens: TokenStream) -> String {
-    tokens.to_string().replace(" :: ", "::").replace(" < ", "<").replace(" >", ">")
+    tokens.to_string().replace(" :: ", "::").replace(" < ", "<").replace(" >", ">").replace(" ,", ",")
 }
 
 /// A real number in a listing.

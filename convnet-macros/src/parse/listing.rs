@@ -2,13 +2,13 @@
 //! tokens among the arguments until a layer that takes them is known ([`listing`]).
 
 use super::{all, comma, is_delimited, skip_past};
-use crate::error::Errors;
+use crate::error::{Complaint, Errors};
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::parse::discouraged::Speculative;
-use syn::{Expr, ExprTuple, Ident, Path, PathArguments, PathSegment, Token};
+use syn::{Expr, ExprTuple, Ident, Path, PathArguments, PathSegment, Token, token};
 
 /// The layers in the order of the listing.
 pub struct Listing {
@@ -77,7 +77,9 @@ fn entries(input: ParseStream, errors: &Errors) -> Vec<Entry> {
         if input.is_empty() || comma(input) {
             continue;
         }
-        if input.peek(Ident::peek_any) {
+        if input.peek(token::Paren) {
+            called_on_tensors(input, &mut entries, errors);
+        } else if input.peek(Ident::peek_any) {
             errors.at(input.span(), "a `,` is missing between the layer above and this one");
         } else {
             errors.at(input.span(), "expected `,` and the next layer");
@@ -87,9 +89,28 @@ fn entries(input: ParseStream, errors: &Errors) -> Vec<Entry> {
     entries
 }
 
+/// `Conv2D(32, 3)(x)`, as in Keras's functional style.
+fn called_on_tensors(input: ParseStream, entries: &mut [Entry], errors: &Errors) {
+    let complaint = Complaint::new("a layer is not called on tensors: it takes what stands above it");
+    let help = "write the layers one below the other; branches stand in `Add([…], […])`";
+    errors.at(input.span(), complaint.help(help));
+    skip_past(input, comma);
+    // What it lacks it may have been called on.
+    if let Some(Entry::Call(call)) = entries.last()
+        && call.arguments.is_empty()
+    {
+        let place = call.name.span();
+        entries[entries.len() - 1] = Entry::Unread(place);
+    }
+}
+
 fn entry(input: ParseStream, errors: &Errors) -> syn::Result<Entry> {
     if !input.peek(Ident::peek_any) && !input.peek(Token![::]) {
-        let help = "a layer is written `Conv2D(32, (3, 3))`, an earlier network by its name";
+        let help = if input.peek(Token![#]) {
+            "comments begin with `//`, and layers have no attributes"
+        } else {
+            "a layer is written `Conv2D(32, (3, 3))`, an earlier network by its name"
+        };
         return Err(syn::Error::new(input.span(), format!("expected a layer\nhelp: {help}")));
     }
     let path = path(input)?;
@@ -141,7 +162,7 @@ fn arguments(input: ParseStream, layer: &Ident, errors: &Errors) -> Vec<Argument
             continue;
         }
         errors.at(input.span(), format!("{layer}: a `,` is missing between two arguments"));
-        if !input.peek(Ident::peek_any) && !input.peek(syn::Lit) {
+        if !input.peek(Ident::peek_any) && !input.peek(syn::Lit) && !input.peek(token::Bracket) {
             skip_past(input, comma);
         }
     }
@@ -179,7 +200,8 @@ fn argument(input: ParseStream, layer: &Ident, errors: &Errors) -> Argument {
 fn bracketed(input: ParseStream) -> Option<Group> {
     let fork = input.fork();
     let group: Group = fork.parse().ok().filter(|group: &Group| group.delimiter() == Delimiter::Bracket)?;
-    if !fork.is_empty() && !fork.peek(Token![,]) {
+    // Behind another one, a comma has been forgotten.
+    if !fork.is_empty() && !fork.peek(Token![,]) && !fork.peek(token::Bracket) {
         return None;
     }
     input.advance_to(&fork);

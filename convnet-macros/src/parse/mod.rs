@@ -7,7 +7,7 @@ use crate::error::{Complaint, Errors};
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
-use syn::{Attribute, ConstParam, GenericParam, Generics, Ident, Token, Visibility, token};
+use syn::{Attribute, ConstParam, GenericParam, Generics, Ident, Token, Visibility, parse_quote, token};
 
 mod listing;
 
@@ -149,10 +149,12 @@ fn const_sizes_only(generics: Generics, errors: &Errors) -> Generics {
             GenericParam::Const(size) => {
                 let complaint = format!("the const generic `{}` is a size, and sizes are `usize`", size.ident);
                 errors.on(&size.ty, complaint);
+                sizes.params.push(meant(&size.ident));
             }
             GenericParam::Type(other) => {
                 let complaint = format!("a network has no type parameters, only sizes: `const {}: usize`", other.ident);
                 errors.on(other, complaint);
+                sizes.params.push(meant(&other.ident));
             }
             GenericParam::Lifetime(lifetime) => {
                 errors.on(lifetime, "a network has no lifetimes, only sizes such as `const CLASSES: usize`");
@@ -163,6 +165,11 @@ fn const_sizes_only(generics: Generics, errors: &Errors) -> Generics {
         errors.on(clause, "a network has no `where` clause");
     }
     sizes
+}
+
+/// The size that was meant, so that uses of the network are no mistakes.
+fn meant(name: &Ident) -> GenericParam {
+    parse_quote!(const #name: usize)
 }
 
 fn is_usize(ty: &syn::Type) -> bool {

@@ -52,6 +52,23 @@ ___________________________________________________________________
 }
 
 #[test]
+fn branches_are_documented_with_what_each_layer_takes() {
+    let documentation = documentation(
+        "type Block<const C: usize> = [Input(None, None, C), Add([Conv2D(C, 3, padding = \"same\")], []), ReLU()];",
+    );
+    let rows: Vec<&str> = documentation.lines().filter(|line| !line.starts_with(['_', '='])).collect();
+    let expected = [
+        "Layer (type)                     Output Shape          Param #     Connected to",
+        "input (InputLayer)               (None, None, None, C) 0",
+        "conv2d_1 (Conv2D)                (None, None, None, C) ?           input",
+        "add_1 (Add)                      (None, None, None, C) 0           conv2d_1",
+        "                                                                   input",
+        "re_lu_1 (ReLU)                   (None, None, None, C) 0           add_1",
+    ];
+    assert_eq!(rows[3..9], expected, "{documentation}");
+}
+
+#[test]
 fn a_summary_with_open_sizes_shows_their_text() {
     let documentation = documentation(
         r#"type Open<const K: usize> = [

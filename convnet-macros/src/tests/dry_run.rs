@@ -3,14 +3,16 @@
 use super::dry_run;
 use super::random_nets::{Net, Random};
 use crate::layer::KnownNetworks;
-use convnet_core::plan::{Table, build, count};
+use crate::summary;
+use convnet_core::plan::{LayerPlan, Plan, Table, build, count};
+use convnet_core::summary::Summary;
 use std::rc::Rc;
 
 /// Room for the layers of a random network.
 const ROOM: usize = 96;
 
 #[test]
-fn the_dry_run_and_the_plan_judge_alike() {
+fn the_dry_run_and_the_plan_judge_and_print_alike() {
     let mut random = Random(5);
     let (mut sound, mut faulty, mut composed, mut with_block) = (0, 0, 0, 0);
     for _ in 0..5_000 {
@@ -55,6 +57,10 @@ fn the_dry_run_and_the_plan_judge_alike() {
             })
             .collect();
         assert_eq!(seen, planned, "{listing}");
+        let layers: &'static [LayerPlan] = table.layers[..table.len].to_vec().leak();
+        let Table { output, params, trainable_params, .. } = table;
+        let plan = Plan { network: "Net", input, output, layers, params, trainable_params };
+        assert_eq!(summary::table(&checked), Summary::of(plan).to_string(), "{listing}");
         sound += 1;
         composed += usize::from(listing.contains('['));
         with_block += usize::from(block.is_some());

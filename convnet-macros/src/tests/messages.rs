@@ -180,3 +180,77 @@ fn blocks_are_layers_of_networks() {
          help: use a window of at most 2×3 or `padding = \"same\"`"
     );
 }
+
+#[test]
+fn keras_habits_are_one_complaint_each() {
+    assert_eq!(
+        said("Conv2D((3, 3), 32), Flatten()"),
+        "Conv2D: `filters` stand in front of `kernel_size`\nhelp: write `Conv2D(32, (3, 3))`"
+    );
+    assert_eq!(
+        said("Reshape(14, 14, 4), Conv2D(8, 3)"),
+        "Reshape: the shape is a single argument\nhelp: write `Reshape((14, 14, 4))`"
+    );
+    let called = "a layer is not called on tensors: it takes what stands above it\n\
+                  help: write the layers one below the other; branches stand in `Add([…], […])`";
+    assert_eq!(said("Conv2D(8, 3)(x), Flatten()"), called);
+    assert_eq!(said("Add()([x, y]), Flatten()"), called);
+    assert_eq!(said("Add([ReLU()] []), Flatten()"), "Add: a `,` is missing between two arguments");
+    assert_eq!(
+        said("Flatten(), Dense(4, activation = tf.nn.relu)"),
+        "Dense: `activation` must be `\"linear\"`, `\"relu\"`, `\"sigmoid\"`, `\"tanh\"` or `\"softmax\"`, not \
+         `tf . nn . relu`\nhelp: write `activation = \"relu\"`"
+    );
+    assert_eq!(
+        said("Activation(\"relu6\"), Flatten()"),
+        "Activation: the activation \"relu6\" is not supported yet\n\
+         help: there is a layer of its own: `ReLU(max_value = 6.0)`"
+    );
+    assert_eq!(
+        said("Add([Conv2D(8, 3)], [])"),
+        "Add: branch 1 gives (26, 26, 8), but branch 2 gives (28, 28, 1)\n\
+         branch 1: (28, 28, 1) → conv2d_1 (26, 26, 8)\n\
+         branch 2: (28, 28, 1) (no layer)\n\
+         help: `padding = \"same\"` keeps height and width, and `[Conv2D(8, 1)]` on the shortcut fits"
+    );
+}
+
+#[test]
+fn what_does_not_fit_in_a_further_round_is_said_once() {
+    let said = said("Repeat(5, [Conv2D(8, 3), MaxPooling2D()]), Flatten()");
+    assert!(said.starts_with("Conv2D in round 4 of `Repeat`: a 3×3 window"), "{said}");
+    assert!(!said.contains("\n\n"), "{said}");
+}
+
+/// What the macro says of these items.
+fn said_of_items(items: &str) -> String {
+    texts(expansion(items.parse().expect("tokens"))).join("\n\n")
+}
+
+#[test]
+fn networks_that_cannot_be_layers_are_told_on_their_names() {
+    assert_eq!(
+        said_of_items("type A = [Input(4), A, Dense(2)];"),
+        "`A` cannot be a layer of itself\nhelp: layers that come several times stand in `Repeat(3, […])`"
+    );
+    assert_eq!(
+        said_of_items("type R<const C: usize> = [Input(None, None, C), ReLU()]; type A = [Input(4, 4, 1), R(1)];"),
+        "`R`: the sizes of a network stand in angle brackets\nhelp: write `R<1>`"
+    );
+    let private =
+        "type Part = [Input(None), Dense(4)]; pub type Whole = [Input(4), Repeat(2, [Part]), Dense(4), Part];";
+    assert_eq!(
+        said_of_items(private),
+        "`Part` is private, but a layer of `Whole`, which is `pub`\nhelp: write `pub type Part`"
+    );
+    assert_eq!(said_of_items(&private.replacen("type", "pub type", 1)), "");
+    assert_eq!(said_of_items(&private.replace("pub ", "")), "");
+}
+
+#[test]
+fn a_type_parameter_was_meant_as_a_size() {
+    let items = "type R<C> = [Input(None, None, C), ReLU()]; type A = [Input(4, 4, 1), R<1>];";
+    assert_eq!(said_of_items(items), "a network has no type parameters, only sizes: `const C: usize`");
+    let expanded = expansion(items.parse().expect("tokens")).to_string();
+    assert!(expanded.contains("struct R < const C : usize >"), "{expanded}");
+}

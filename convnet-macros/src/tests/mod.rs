@@ -21,7 +21,7 @@ fn dry_run(listing: &str, networks: &KnownNetworks) -> (Checked, usize) {
     let errors = Errors::new();
     let tokens: TokenStream = listing.parse().expect("tokens");
     let Invocation::Type(lines) = invocation(tokens, &errors) else { panic!("a listing where a type stands") };
-    let model = assemble(&lines, &Context { scope: &Scope::Type, networks, errors: &errors });
+    let model = assemble(&lines, &Context { scope: &Scope::Type, own: None, networks, errors: &errors });
     let checked = check(&model, &errors);
     (checked, errors.finish().len())
 }

@@ -171,6 +171,12 @@ impl Reader<'_> {
     pub fn shape(&self, value: &Expr) -> InputShape {
         match peel(value) {
             Expr::Tuple(ExprTuple { elems, .. }) => self.shape_of(value, &elems.iter().collect::<Vec<_>>()),
+            Expr::Array(list) => {
+                let elements = &list.elems;
+                let help = format!("write `({})`", crate::layer::compact(elements.to_token_stream()));
+                self.complain_and_help(value, "a shape stands in parentheses", &help);
+                InputShape::Faulty
+            }
             single => self.shape_of(value, &[single]),
         }
     }
