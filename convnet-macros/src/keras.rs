@@ -131,6 +131,7 @@ pub const SIGNATURES: [Signature; 19] = [
             "bias_constraint",
             "lora_rank",
             "lora_alpha",
+            "quantization_config",
         ],
         &["kernel", "bias"],
         "Dense(10)",
@@ -154,6 +155,9 @@ pub const SIGNATURES: [Signature; 19] = [
             "gamma_regularizer",
             "beta_constraint",
             "gamma_constraint",
+            "renorm",
+            "renorm_clipping",
+            "renorm_momentum",
             "synchronized",
         ],
         &["gamma", "beta", "moving_mean", "moving_variance"],
@@ -174,7 +178,7 @@ pub const SPECIAL: [(&str, &str); 4] = [
 ];
 
 /// Parameters that Keras's layers have and ours take at their defaults only, and what helps.
-pub const NOT_YET: [(&str, &str); 13] = [
+pub const NOT_YET: [(&str, &str); 17] = [
     ("activity_regularizer", ""),
     ("kernel_constraint", ""),
     ("bias_constraint", ""),
@@ -184,6 +188,10 @@ pub const NOT_YET: [(&str, &str); 13] = [
     ("gamma_constraint", ""),
     ("lora_rank", ""),
     ("lora_alpha", ""),
+    ("quantization_config", "all numbers are `f32`; leave it out"),
+    ("renorm", ""),
+    ("renorm_clipping", ""),
+    ("renorm_momentum", ""),
     ("noise_shape", ""),
     ("seed", "all randomness follows from the model's seed: `Model::compile(…).seed(42)`"),
     ("synchronized", "there is one device only; leave it out"),
