@@ -28,7 +28,7 @@ convnet! {
     ];
     type Commas = [Input(28, 28, 1),, Flatten(), Dense(10);];
     type NoLayer = [Input(28, 28, 1), 32, "Flatten", Flatten(), Dense(10)];
-    type Chained = [Input(28, 28, 1), Conv2D(32, 3)(x), Flatten() -> Dense(10)];
+    type Chained = [Input(28, 28, 1), Conv2D(32, 3), Flatten() -> Dense(10)];
     type Empty = [];
     type InputAlone = [Input(28, 28, 1)];
     type NoInput = [Conv2D(32, 3), Flatten(), Dense(10)];

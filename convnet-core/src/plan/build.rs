@@ -126,8 +126,10 @@ const fn append<const CAPACITY: usize>(table: &mut Table<CAPACITY>, node: &Node,
             table.fault = Some(Fault { name: Name::Given("Repeat"), layer: table.len, input: table.output, kind });
         }
         Node::Repeat { times, layers } => {
+            // Nothing, however often, is nothing.
+            let times = if count(layers) == 0 { 0 } else { *times };
             let mut i = 0;
-            while i < *times {
+            while i < times {
                 append(table, layers, context);
                 i += 1;
             }
