@@ -276,43 +276,6 @@ pub trait Layer: 'static {
     const SPEC: LayerSpec;
 }
 
-// One implementation for each type and not one for all: beside that for pairs, the compiler could not tell which of the
-// two a wrong listing was meant for, and would print the whole tree.
-macro_rules! single_layers {
-    ($([$($generics:tt)*] $layer:ty;)*) => {$(
-        impl<$($generics)*> Layers for $layer
-        where
-            Self: Layer,
-        {
-            const NODE: &'static Node = &Node::Layer(<Self as Layer>::SPEC);
-        }
-    )*};
-}
-
-single_layers! {
-    [F, Win, A, const USE_BIAS: bool] conv2d::Conv2D<F, Win, A, USE_BIAS>;
-    [F, Win, A, G, const USE_BIAS: bool] conv2d::GroupedConv2D<F, Win, A, G, USE_BIAS>;
-    [M, Win, A, const USE_BIAS: bool] depthwise_conv2d::DepthwiseConv2D<M, Win, A, USE_BIAS>;
-    [F, M, Win, A, const USE_BIAS: bool] separable_conv2d::SeparableConv2D<F, M, Win, A, USE_BIAS>;
-    [Win] max_pooling2d::MaxPooling2D<Win>;
-    [Win] average_pooling2d::AveragePooling2D<Win>;
-    [const KEEPDIMS: bool] global_average_pooling2d::GlobalAveragePooling2D<KEEPDIMS>;
-    [const KEEPDIMS: bool] global_max_pooling2d::GlobalMaxPooling2D<KEEPDIMS>;
-    [T, B, L, R] zero_padding2d::ZeroPadding2D<T, B, L, R>;
-    [R, C, I] up_sampling2d::UpSampling2D<R, C, I>;
-    [] flatten::Flatten;
-    [Sizes] reshape::Reshape<Sizes>;
-    [U, A, const USE_BIAS: bool] dense::Dense<U, A, USE_BIAS>;
-    [A] activation::Alone<A>;
-    [] activation::SoftmaxLayer;
-    [const MAX_VALUE: u64, const NEGATIVE_SLOPE: u64, const THRESHOLD: u64]
-        relu::ReLU<MAX_VALUE, NEGATIVE_SLOPE, THRESHOLD>;
-    [const NEGATIVE_SLOPE: u64] leaky_relu::LeakyReLU<NEGATIVE_SLOPE>;
-    [const SCALE: u64, const OFFSET: u64] rescaling::Rescaling<SCALE, OFFSET>;
-    [const RATE: u64] dropout::Dropout<RATE>;
-    [const MOMENTUM: u64, const EPSILON: u64, const CENTER: bool, const SCALE: bool]
-        batch_normalization::BatchNormalization<MOMENTUM, EPSILON, CENTER, SCALE>;
-    [L, Name] Named<L, Name>;
-    [L, const ROLE: usize, I] Initialized<L, ROLE, I>;
-    [L, const ROLE: usize, const L2: u64] Regularized<L, ROLE, L2>;
+impl<L: Layer> Layers for L {
+    const NODE: &'static Node = &Node::Layer(L::SPEC);
 }

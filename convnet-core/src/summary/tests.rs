@@ -1,3 +1,5 @@
+//! The three forms of a summary, letter by letter: sequential networks, branches, frozen layers.
+
 use super::Summary;
 use crate::layers::activation::{Linear, Relu, Softmax};
 use crate::layers::batch_normalization::BatchNormalization;
