@@ -7,9 +7,10 @@
 
 use super::aligned::Floats;
 use super::disjoint::Disjoint;
-use super::executor::{LANES, Outcome, Scratches, lane_of, write_inputs};
+use super::executor::{LANES, Outcome, lane_of};
 use super::kernels::batch_normalization::{self, BatchStatistics};
 use super::layout::Layout;
+use super::memory::{Scratches, write_inputs};
 use super::pass::{Group, Pass, Store, Target};
 use super::pool::Pool;
 use super::program::{Action, Program, Step};

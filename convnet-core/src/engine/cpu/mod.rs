@@ -10,6 +10,7 @@ pub mod kernel;
 pub mod kernels;
 mod layout;
 mod lower;
+mod memory;
 mod pass;
 pub mod pool;
 mod program;

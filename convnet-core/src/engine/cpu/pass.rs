@@ -8,6 +8,7 @@ use super::executor::Outcome;
 use super::kernel::{Backward, Forward, Kernel, Noise};
 use super::kernels::merge;
 use super::layout::Layout;
+use super::memory::Scratch;
 use super::program::{Action, Input, Program, Step};
 use super::simd::Level;
 use crate::data::Samples;
@@ -21,13 +22,6 @@ pub(super) struct Store<'a> {
     pub floats: Disjoint<'a, f32>,
     /// Empty where no way back follows.
     pub kept: Disjoint<'a, u8>,
-}
-
-/// A worker's room for what ends with the call of a kernel.
-pub(super) struct Scratch<'a> {
-    pub kernel: &'a mut [f32],
-    /// A gradient on its way to be added to another.
-    pub added: &'a mut [f32],
 }
 
 /// What the passes of one batch share.

@@ -1,0 +1,76 @@
+//! The memory of the workers: a group's tensors for each, and scratch.
+
+use super::disjoint::Disjoint;
+use super::layout::Layout;
+use super::pass::{Group, Store};
+use super::program::Program;
+use crate::data::Samples;
+
+/// A worker's room for what ends with the call of a kernel.
+pub(super) struct Scratch<'a> {
+    pub kernel: &'a mut [f32],
+    /// A gradient on its way to be added to another.
+    pub added: &'a mut [f32],
+}
+
+/// The workers' memory for a group of images each.
+pub(super) struct Workers<'a> {
+    pub floats: Disjoint<'a, f32>,
+    /// Empty where no way back follows.
+    pub kept: Disjoint<'a, u8>,
+    pub layout: &'a Layout,
+}
+
+impl Workers<'_> {
+    /// The memory of one thread.
+    ///
+    /// # Safety
+    /// Nobody else uses that of this thread at the same time.
+    pub unsafe fn store(&self, thread: usize) -> Store<'_> {
+        let Layout { floats, kept_bytes, .. } = *self.layout;
+        // SAFETY: threads' parts do not overlap; the rest is the caller's promise.
+        let (floats, kept) = unsafe {
+            let kept = if self.kept.is_empty() { 0..0 } else { thread * kept_bytes..(thread + 1) * kept_bytes };
+            (self.floats.part(thread * floats..(thread + 1) * floats), self.kept.part(kept))
+        };
+        Store { layout: self.layout, floats: Disjoint::new(floats), kept: Disjoint::new(kept) }
+    }
+}
+
+/// The threads' room for what ends with the call of a kernel.
+pub(super) struct Scratches<'a> {
+    pub all: Disjoint<'a, f32>,
+    /// How many for kernels, and for gradients on their way to be added.
+    pub floats: [usize; 2],
+}
+
+impl Scratches<'_> {
+    /// That of one thread.
+    ///
+    /// # Safety
+    /// Nobody else uses that of this thread at the same time.
+    pub unsafe fn of(&self, thread: usize) -> Scratch<'_> {
+        let [kernel, added] = self.floats;
+        let start = thread * (kernel + added);
+        // SAFETY: threads' parts do not overlap; the rest is the caller's promise.
+        let (kernel, added) = unsafe { self.all.part(start..start + kernel + added).split_at_mut(kernel) };
+        Scratch { kernel, added }
+    }
+}
+
+/// Writes samples into the places of a group.
+///
+/// # Safety
+/// The group's images in the store are the caller's alone.
+pub(super) unsafe fn write_inputs(
+    store: &Store<'_>,
+    program: &Program,
+    group: &Group,
+    (samples, indices): (&Samples, &[u32]),
+) {
+    // SAFETY: the caller's promise.
+    let inputs = unsafe { store.tensor(program, 0, &group.places) };
+    for (&index, input) in indices.iter().zip(inputs.chunks_mut(program.input)) {
+        samples.write(index as usize, input);
+    }
+}
