@@ -72,6 +72,9 @@ convnet! {
         GlobalMaxPooling2D(),
         Dense(10, activation = "softmax"),
     ];
+
+    /// Its first dense layer takes a whole batch at once.
+    type Wide = [Input(28, 28, 1), Flatten(), Dense(400, activation = "relu"), Dense(10, activation = "softmax")];
 }
 
 /// Allocations of an epoch of `steps` steps.
@@ -98,4 +101,5 @@ fn a_longer_epoch_allocates_no_more() {
     check::<Digits>("Digits");
     check::<Mixed>("Mixed");
     check::<Residual>("Residual");
+    check::<Wide>("Wide");
 }

@@ -36,6 +36,18 @@ convnet! {
         Dropout(0.5),
         Dense(10, activation = "softmax"),
     ];
+
+    /// Its first dense layer has so many weights that it takes a whole batch at once, and its input feeds another branch.
+    type Wide = [
+        Input(28, 28, 1),
+        Conv2D(32, (3, 3), activation = "relu"),
+        MaxPooling2D((2, 2)),
+        Add(
+            [Flatten(), Dense(70, activation = "tanh", kernel_regularizer = L2(0.001))],
+            [AveragePooling2D((6, 6)), Flatten(), Dense(70)],
+        ),
+        Dense(10, activation = "softmax"),
+    ];
 }
 
 /// How a network is trained.
@@ -106,6 +118,13 @@ fn so_it_is_where_lanes_meet_and_with_dropout() {
     check_threads::<Residual>(&[2, 3, 9], Setup { images: 203, ..setup() });
     check_threads::<Residual>(&[2], Setup { images: 21, batch_size: 5, ..setup() });
     check_threads::<Residual>(&[2], Setup { images: 75, exact: true, level: Level::Portable, ..setup() });
+}
+
+#[test]
+fn so_it_is_where_a_layer_is_shared_out() {
+    check_threads::<Wide>(&[2, 3, 9], Setup { images: 203, ..setup() });
+    check_threads::<Wide>(&[2], Setup { images: 21, batch_size: 5, ..setup() });
+    check_threads::<Wide>(&[2], Setup { images: 75, level: Level::Portable, ..setup() });
 }
 
 #[test]

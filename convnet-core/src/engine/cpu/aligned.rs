@@ -17,9 +17,11 @@ pub struct Floats {
 }
 
 impl Floats {
-    /// `len` zeros.
+    /// `len` zeros. The system gives memory where it is first written: what is never used costs nothing.
     pub fn zeros(len: usize) -> Floats {
-        Floats { lines: vec![CacheLine([0.0; LINE]); len.div_ceil(LINE)], len }
+        let lines = Box::<[CacheLine]>::new_zeroed_slice(len.div_ceil(LINE));
+        // SAFETY: the bits of floats may be zero.
+        Floats { lines: unsafe { lines.assume_init() }.into_vec(), len }
     }
 }
 

@@ -11,6 +11,15 @@ pub struct Disjoint<'a, T> {
     slice: PhantomData<&'a mut [T]>,
 }
 
+// Another handle on the same slice: the promise of `part` is about all of them.
+impl<T> Clone for Disjoint<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Disjoint<'_, T> {}
+
 // SAFETY: it is a mutable slice by another name. Parts reach other threads through `part`, whose callers promise that no
 // two overlap (so `T: Send` is enough), and through `shared`, which several threads may read at once (hence `T: Sync`).
 unsafe impl<T: Send + Sync> Sync for Disjoint<'_, T> {}

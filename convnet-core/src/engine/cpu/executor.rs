@@ -6,35 +6,49 @@
 //! lanes' gradients are summed in the order of the lanes and handed to the optimizer. So every sum has a fixed order
 //! and the result is the same to the last bit for any number of threads.
 //!
-//! Batch normalisation looks at the whole batch: networks with it keep all tensors of a batch and train as [`super::batch`]
-//! says, with the same lanes.
+//! Batch normalisation looks at the whole batch, and large dense layers are better off with it: networks with either keep
+//! all tensors of a batch and train as [`super::batch`] says, with the same lanes.
 //!
-//! All memory is taken before the first step; steps allocate nothing.
+//! All memory is taken before the first step; steps allocate nothing. [`update`] changes the weights, [`predict`] has
+//! what needs no way back.
+
+mod predict;
+mod update;
+
+pub use predict::PullBack;
+pub use update::{Update, Weights};
 
 use super::aligned::{Floats, LINE};
 use super::batch::{Batch, Whole};
 use super::disjoint::Disjoint;
-use super::kernels::activate;
 use super::layout::Layout;
-use super::memory::{Scratches, Workers, write_inputs};
+use super::memory::{Memory, Scratches, write_inputs};
 use super::pass::{Group, Pass};
 use super::pool::Pool;
-use super::program::{Piece, Program};
-use super::simd::{Level, vectorize};
-use super::sums::{Add, AllFinite, SquareSum};
+use super::program::{Action, Program};
+use super::simd::Level;
 use crate::data::Samples;
 use crate::plan::Plan;
-use crate::train::optimizer::MAX_SLOTS;
-use crate::train::{Loss, Optimizer};
+use crate::train::Loss;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Runs of images that a batch is cut into: enough for as many threads to have a share each. A batch of eight images or
 /// fewer makes lanes of one image.
 pub(super) const LANES: usize = 8;
 
-/// Floats of tensors that one group of images may have, forward and backward together: about 1 MiB.
+/// Floats of tensors that one group of images should have, forward and backward together: about 1 MiB.
 const GROUP_FLOATS: usize = 256 * 1024;
+
+/// The most images of a group, and how many it has, if there is memory for them, where the weights are so many that
+/// reading them for each image alone would take longer than working on it.
+const MOST: usize = 64;
+const HEAVY_GROUP: usize = 8;
+
+/// Floats of tensors that a group of [`HEAVY_GROUP`] images may have: 128 MiB.
+const HEAVY_FLOATS: usize = 32 * 1024 * 1024;
+
+/// Weights from which on a dense layer takes a whole batch at once in training: 1 MiB.
+const WIDE: usize = 256 * 1024;
 
 /// What one batch gave.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -56,25 +70,6 @@ impl Outcome {
     }
 }
 
-/// What an update changes.
-pub struct Weights<'a> {
-    /// The parameters.
-    pub current: &'a mut [f32],
-    /// Receives the parameters as they were.
-    pub previous: &'a mut [f32],
-    /// The optimizer's state.
-    pub slots: &'a mut [Vec<f32>],
-}
-
-/// What an update did.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Update {
-    /// Whether all weights that it changed are still finite, moving statistics among them.
-    pub finite: bool,
-    /// What the weights' squares added to the loss before it.
-    pub penalty: f64,
-}
-
 /// How a network is to be executed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
@@ -84,13 +79,16 @@ pub struct Settings {
     pub exact: bool,
     /// What the kernels are compiled for.
     pub level: Level,
-    /// Whether [`Executor::pull_back`] is to give the gradient with respect to the input, too.
+    /// For [`Executor::pull_back`]: whether the gradients with respect to the input and to all weights are wanted, those
+    /// that training leaves alone among them.
     pub input_gradient: bool,
+    /// How many weights make a dense layer wide: in a training step it then takes the whole batch at once.
+    pub wide: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { threads: 0, exact: false, level: Level::detect(), input_gradient: false }
+        Settings { threads: 0, exact: false, level: Level::detect(), input_gradient: false, wide: WIDE }
     }
 }
 
@@ -100,10 +98,8 @@ pub struct Executor {
     pool: Pool,
     level: Level,
     derived: Floats,
-    /// A group's tensors, for each worker.
-    layout: Layout,
-    workers: Floats,
-    kept: Vec<u8>,
+    /// The workers' memory for groups that go forward only.
+    forward: Memory,
     /// Floats of a worker's scratch for kernels, and for gradients on their way to be added.
     scratch_floats: [usize; 2],
     scratch: Floats,
@@ -111,34 +107,60 @@ pub struct Executor {
     lanes: Floats,
     lane_outcomes: [Outcome; LANES],
     penalties: Vec<f64>,
-    /// The tensors of a whole batch, for networks that need them to train.
-    batch: Option<Batch>,
+    training: Option<Training>,
+}
+
+/// Memory for training steps.
+enum Training {
+    /// The workers', for groups that go forward and back.
+    Groups(Memory),
+    /// For networks in which the images of a batch meet.
+    Batch(Batch),
+}
+
+impl Training {
+    /// How many images there is room for, of a batch or of a lane.
+    fn room(&self) -> usize {
+        match self {
+            Training::Groups(memory) => memory.layout.room,
+            Training::Batch(batch) => batch.room(),
+        }
+    }
 }
 
 impl Executor {
     /// The engine for `plan`.
     pub fn new(plan: &Plan, settings: Settings) -> Executor {
-        let Settings { threads, exact, level, input_gradient } = settings;
-        let program = Program::new(plan, exact, level, input_gradient);
-        let pool = Pool::new(threads.min(most_threads()));
-        let group = (GROUP_FLOATS / (2 * program.tensor_floats()).max(1)).clamp(1, 64);
-        let layout = Layout::new(&program, group, true);
-        let threads = pool.threads();
-        let scratch_floats = [program.scratch(group), group * program.added()].map(|len| len.next_multiple_of(LINE));
-        Executor {
+        let program = Program::new(plan, &settings);
+        let pool = Pool::new(settings.threads.min(most_threads()));
+        let forward = Layout::forward(&program, 1).floats;
+        let group = group(&program, forward);
+        let mut executor = Executor {
             derived: Floats::zeros(program.derived),
-            workers: Floats::zeros(threads * layout.floats),
-            kept: vec![0; threads * layout.kept_bytes],
-            scratch: Floats::zeros(threads * scratch_floats.iter().sum::<usize>()),
-            scratch_floats,
+            forward: Memory::new(Layout::forward(&program, group), pool.threads()),
+            scratch: Floats::default(),
+            scratch_floats: [0; 2],
             lanes: Floats::default(),
             lane_outcomes: Default::default(),
             penalties: vec![0.0; program.pieces.len()],
-            batch: None,
+            training: None,
             program,
             pool,
-            level,
-            layout,
+            level: settings.level,
+        };
+        executor.reserve_scratch([executor.program.scratch(group), 0]);
+        executor
+    }
+
+    /// Makes the workers' scratch at least so large.
+    fn reserve_scratch(&mut self, floats: [usize; 2]) {
+        let most = |(have, want): (usize, usize)| have.max(want.next_multiple_of(LINE));
+        let [kernel, added] = self.scratch_floats;
+        let wanted = [most((kernel, floats[0])), most((added, floats[1]))];
+        if wanted != self.scratch_floats {
+            self.scratch = Floats::default();
+            self.scratch = Floats::zeros(self.pool.threads() * wanted.iter().sum::<usize>());
+            self.scratch_floats = wanted;
         }
     }
 
@@ -147,15 +169,30 @@ impl Executor {
         if self.lanes.is_empty() {
             self.lanes = Floats::zeros(LANES * self.lane_floats());
         }
-        if self.program.normalizes() && self.batch.as_ref().is_none_or(|batch| batch.room() < images) {
-            // Gives its memory back before the larger one takes some.
-            self.batch = None;
-            self.batch = Some(Batch::new(&self.program, images));
+        let (program, threads) = (&self.program, self.pool.threads());
+        let lane = images.div_ceil(LANES).max(1);
+        let group = group(program, 2 * program.tensor_floats()).min(lane);
+        let meets = program.meets();
+        if self.training.as_ref().is_some_and(|training| training.room() >= if meets { images } else { group }) {
+            return;
         }
+        // Gives its memory back before the larger one takes some.
+        self.training = None;
+        let wide = program.steps.iter().filter_map(|step| match &step.action {
+            Action::Wide(_, dense) => Some(dense.scratch(images)),
+            _ => None,
+        });
+        let scratch = wide.chain([program.scratch(group)]).max().unwrap_or(0);
+        let added = group * program.added();
+        self.training = Some(match meets {
+            true => Training::Batch(Batch::new(program, images, threads, group)),
+            false => Training::Groups(Memory::new(Layout::group(program, group), threads)),
+        });
+        self.reserve_scratch([scratch, added]);
     }
 
     fn lane_floats(&self) -> usize {
-        self.program.gradients.len().next_multiple_of(LINE)
+        self.program.gradients.next_multiple_of(LINE)
     }
 
     /// Rebuilds what kernels derive from the weights: to be called after every change of them.
@@ -185,18 +222,21 @@ impl Executor {
         let lane_floats = self.lane_floats();
         let images = indices.len();
         let scale = 1.0 / images as f32;
-        let (program, layout, gradients) = (&self.program, &self.layout, self.program.gradients.len());
+        let (program, gradients) = (&self.program, self.program.gradients);
         let pass = Pass { program, weights, derived: &self.derived, level: self.level, training: Some(noise) };
         let scratch = Scratches { all: Disjoint::new(&mut self.scratch), floats: self.scratch_floats };
         let lanes = Disjoint::new(&mut self.lanes);
         let outcomes = Disjoint::new(&mut self.lane_outcomes);
-        if let Some(batch) = &mut self.batch {
-            let whole = Whole { pass, scratch: &scratch, lanes: &lanes, lane_floats, outcomes: &outcomes };
-            batch.differentiate(&mut self.pool, &whole, layout.room, (samples, indices), loss);
-            return sum_outcomes(&self.lane_outcomes[..LANES.min(images)]);
-        }
-
-        let workers = Workers { floats: Disjoint::new(&mut self.workers), kept: Disjoint::new(&mut self.kept), layout };
+        let memory = match self.training.as_mut().expect("room for training was reserved") {
+            Training::Groups(memory) => memory,
+            Training::Batch(batch) => {
+                let whole = Whole { pass, scratch: &scratch, lanes: &lanes, lane_floats, outcomes: &outcomes };
+                batch.differentiate(&mut self.pool, &whole, (samples, indices), loss);
+                return sum_outcomes(&self.lane_outcomes[..LANES.min(images)]);
+            }
+        };
+        let workers = memory.workers();
+        let room = workers.layout.room;
         self.pool.run(LANES.min(images), &|thread, lane| {
             // SAFETY: a thread runs one item at a time, and each thread and each lane has a part of its own.
             let (store, mut scratch, gradient, outcome) = unsafe {
@@ -205,8 +245,8 @@ impl Executor {
             };
             *outcome = Outcome::default();
             let lane = lane_of(lane, images);
-            for (i, indices) in indices[lane.clone()].chunks(layout.room).enumerate() {
-                let group = Group { places: 0..indices.len(), first: lane.start + i * layout.room };
+            for (i, indices) in indices[lane.clone()].chunks(room).enumerate() {
+                let group = Group { places: 0..indices.len(), first: lane.start + i * room };
                 // SAFETY: the store is this thread's alone.
                 unsafe {
                     write_inputs(&store, program, &group, (samples, indices));
@@ -218,198 +258,17 @@ impl Executor {
         });
         sum_outcomes(&self.lane_outcomes[..LANES.min(images)])
     }
-
-    /// Sums the lanes' gradients in their order and lets the optimizer change the weights that training changes, which
-    /// are copied to `previous` before; then moving statistics follow the batch's. `images` as in the call to
-    /// [`Executor::differentiate`] before; `slots` holds the optimizer's state, a slice as long as the weights each.
-    pub fn update(&mut self, images: usize, weights: Weights<'_>, optimizer: &Optimizer, step: u64) -> Update {
-        let (lane_floats, level, program) = (self.lane_floats(), self.level, &self.program);
-        let Weights { current, previous, slots } = weights;
-        let finite = AtomicBool::new(true);
-        let lanes = Disjoint::new(&mut self.lanes);
-        let penalties = Disjoint::new(&mut self.penalties);
-        {
-            let (weights, previous) = (Disjoint::new(&mut *current), Disjoint::new(&mut *previous));
-            let slots: [Disjoint<'_, f32>; MAX_SLOTS] = split_slots(slots);
-            self.pool.run(program.pieces.len(), &|_, number| {
-                let Piece { range, l2 } = program.pieces[number].clone();
-                let first = range.start - program.gradients.start..range.end - program.gradients.start;
-                // SAFETY: the pieces do not overlap, and each is one item; lanes are distinct buffers.
-                let (gradient, weights, previous, slots, penalty) = unsafe {
-                    let gradient = lanes.part(first.clone());
-                    for lane in 1..LANES.min(images) {
-                        let start = lane * lane_floats;
-                        let addend = lanes.part(start + first.start..start + first.end);
-                        vectorize(level, Add { sum: &mut *gradient, addend, times: 1.0 });
-                    }
-                    let slots = slots.each_ref().map(|slot| slot.part(within(slot, &range)));
-                    let penalty = &mut penalties.part(number..number + 1)[0];
-                    (gradient, weights.part(range.clone()), previous.part(range), slots, penalty)
-                };
-                previous.copy_from_slice(weights);
-                if l2 > 0.0 {
-                    *penalty = f64::from(l2) * vectorize(level, SquareSum(weights));
-                    vectorize(level, Add { sum: &mut *gradient, addend: weights, times: 2.0 * l2 });
-                }
-                optimizer.update(step, weights, gradient, slots, level);
-                if !vectorize(level, AllFinite(weights)) {
-                    finite.store(false, Ordering::Relaxed);
-                }
-            });
-        }
-        let mut finite = finite.into_inner();
-        if let Some(batch) = &self.batch {
-            finite &= batch.follow(program, current, previous, level);
-        }
-        self.prepare(current);
-        Update { finite, penalty: self.penalties.iter().sum() }
-    }
-
-    /// What the weights' squares add to the loss.
-    pub fn penalty(&self, weights: &[f32]) -> f64 {
-        let pieces = self.program.pieces.iter().filter(|piece| piece.l2 > 0.0);
-        pieces.map(|piece| f64::from(piece.l2) * vectorize(self.level, SquareSum(&weights[piece.range.clone()]))).sum()
-    }
-
-    /// The summed gradient of the last [`Executor::differentiate`], without penalties, before any update: for tests and
-    /// tools. Zero in front of the first weight that training changes.
-    pub fn gradient(&self, images: usize) -> Vec<f32> {
-        let lane_floats = self.lane_floats();
-        let Range { start, end } = self.program.gradients;
-        let mut sum = vec![0.0; self.program.params];
-        sum[start..end].copy_from_slice(&self.lanes[..end - start]);
-        for lane in 1..LANES.min(images) {
-            let addend = &self.lanes[lane * lane_floats..][..end - start];
-            vectorize(self.level, Add { sum: &mut sum[start..end], addend, times: 1.0 });
-        }
-        sum
-    }
-
-    /// Losses over the samples `range`, without gradients and penalties.
-    pub fn evaluate(&mut self, samples: &Samples, range: Range<usize>, weights: &[f32], loss: &Loss) -> Outcome {
-        let mut total = Outcome::default();
-        for start in range.clone().step_by(LANES * self.layout.room) {
-            let block = start..range.end.min(start + LANES * self.layout.room);
-            total.add(self.evaluate_block(samples, block, weights, loss));
-        }
-        total
-    }
-
-    fn evaluate_block(&mut self, samples: &Samples, block: Range<usize>, weights: &[f32], loss: &Loss) -> Outcome {
-        let (program, layout) = (&self.program, &self.layout);
-        let workers = Workers { floats: Disjoint::new(&mut self.workers), kept: Disjoint::new(&mut []), layout };
-        let scratch = Scratches { all: Disjoint::new(&mut self.scratch), floats: self.scratch_floats };
-        let outcomes = Disjoint::new(&mut self.lane_outcomes);
-        let pass = Pass { program, weights, derived: &self.derived, level: self.level, training: None };
-        let items = block.len().div_ceil(layout.room);
-        self.pool.run(items, &|thread, item| {
-            // SAFETY: a thread runs one item at a time, and each thread and each item has a part of its own.
-            let (store, mut scratch, outcome) =
-                unsafe { (workers.store(thread), scratch.of(thread), &mut outcomes.part(item..item + 1)[0]) };
-            let first = block.start + item * layout.room;
-            let images = layout.room.min(block.end - first);
-            let group = Group { places: 0..images, first: 0 };
-            // SAFETY: the store is this thread's alone.
-            let logits = unsafe {
-                let inputs = store.tensor(program, 0, &group.places);
-                inputs
-                    .chunks_mut(program.input)
-                    .enumerate()
-                    .for_each(|(slot, input)| samples.write(first + slot, input));
-                pass.forward(&store, &mut scratch, 0..program.steps.len(), &group, false);
-                store.read(program, program.result, &group.places)
-            };
-            *outcome = Outcome { images, ..Outcome::default() };
-            for (slot, logits) in logits.chunks(program.output).enumerate() {
-                let found = loss.evaluate(program.head, logits, samples.labels()[first + slot], None, 1.0);
-                outcome.loss += found.loss;
-                outcome.correct += usize::from(found.correct);
-            }
-        });
-        sum_outcomes(&self.lane_outcomes[..items])
-    }
-
-    /// The network's outputs for `inputs`, one image after the other.
-    pub fn predict(&mut self, inputs: &[f32], outputs: &mut [f32], weights: &[f32]) {
-        let (program, layout, level) = (&self.program, &self.layout, self.level);
-        let images = inputs.len() / program.input.max(1);
-        // A few images are shared out, too: no result depends on which images go together.
-        let room = layout.room.min(images.div_ceil(2 * self.pool.threads())).max(1);
-        let workers = Workers { floats: Disjoint::new(&mut self.workers), kept: Disjoint::new(&mut []), layout };
-        let scratch = Scratches { all: Disjoint::new(&mut self.scratch), floats: self.scratch_floats };
-        let outputs = Disjoint::new(outputs);
-        let pass = Pass { program, weights, derived: &self.derived, level, training: None };
-        self.pool.run(images.div_ceil(room), &|thread, item| {
-            let (first, last) = (item * room, images.min((item + 1) * room));
-            // SAFETY: a thread runs one item at a time, and each thread and each item has a part of its own.
-            let (store, mut scratch, output) = unsafe {
-                let output = outputs.part(first * program.output..last * program.output);
-                (workers.store(thread), scratch.of(thread), output)
-            };
-            let group = Group { places: 0..last - first, first };
-            // SAFETY: the store is this thread's alone.
-            unsafe {
-                let input = &inputs[first * program.input..last * program.input];
-                store.tensor(program, 0, &group.places).copy_from_slice(input);
-                pass.forward(&store, &mut scratch, 0..program.steps.len(), &group, false);
-                output.copy_from_slice(store.read(program, program.result, &group.places));
-            }
-            activate::activate(level, program.head, output, program.row);
-        });
-    }
-
-    /// Outputs, and what a gradient with respect to them means for weights and input: the vector-Jacobian product, with
-    /// moving statistics and without dropout.
-    ///
-    /// `d_outputs` is as long as the outputs. Works image by image on the calling thread, which is enough for
-    /// visualisation and tests. Needs [`Settings::input_gradient`].
-    pub fn pull_back(&mut self, inputs: &[f32], d_outputs: &[f32], weights: &[f32]) -> PullBack {
-        let (program, layout, level) = (&self.program, &self.layout, self.level);
-        let workers = Workers { floats: Disjoint::new(&mut self.workers), kept: Disjoint::new(&mut self.kept), layout };
-        let scratch = Scratches { all: Disjoint::new(&mut self.scratch), floats: self.scratch_floats };
-        let pass = Pass { program, weights, derived: &self.derived, level, training: None };
-        // SAFETY: nothing else runs.
-        let (store, mut scratch) = unsafe { (workers.store(0), scratch.of(0)) };
-        let (group, steps) = (Group { places: 0..1, first: 0 }, 0..program.steps.len());
-        let mut result = PullBack {
-            outputs: Vec::with_capacity(d_outputs.len()),
-            d_weights: vec![0.0; program.params],
-            d_input: Vec::with_capacity(inputs.len()),
-        };
-        for (input, d_output) in inputs.chunks(program.input).zip(d_outputs.chunks(program.output)) {
-            let d_weights = &mut result.d_weights[program.gradients.clone()];
-            // SAFETY: nothing else runs, and no slice outlives the next use of the store.
-            unsafe {
-                store.tensor(program, 0, &group.places).copy_from_slice(input);
-                pass.forward(&store, &mut scratch, steps.clone(), &group, true);
-                let mut output = store.read(program, program.result, &group.places).to_vec();
-                activate::activate(level, program.head, &mut output, program.row);
-                let gradient = store.gradient(program, program.result, &group.places);
-                gradient.copy_from_slice(d_output);
-                activate::activate_backward(level, program.head, &output, gradient, program.row);
-                pass.backward(&store, &mut scratch, steps.clone(), &group, d_weights, true);
-                result.outputs.extend_from_slice(&output);
-                result.d_input.extend_from_slice(store.gradient(program, 0, &group.places));
-            }
-        }
-        result
-    }
-}
-
-/// What [`Executor::pull_back`] gives.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PullBack {
-    /// The network's outputs, one row an image.
-    pub outputs: Vec<f32>,
-    /// Gradient with respect to all parameters, in the order of the flat buffer.
-    pub d_weights: Vec<f32>,
-    /// Gradient with respect to the inputs.
-    pub d_input: Vec<f32>,
 }
 
 /// More threads than this would only wait.
 fn most_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).max(LANES)
+}
+
+/// How many images go through the network together, if one has `floats` floats.
+fn group(program: &Program, floats: usize) -> usize {
+    let usual = (GROUP_FLOATS / floats.max(1)).clamp(1, MOST);
+    if program.heavy() { usual.max(HEAVY_GROUP.min(HEAVY_FLOATS / floats.max(1))) } else { usual }
 }
 
 /// The images of a lane: `images` cut into as equal runs as can be.
@@ -422,15 +281,4 @@ fn sum_outcomes(outcomes: &[Outcome]) -> Outcome {
     let mut total = Outcome::default();
     outcomes.iter().for_each(|&outcome| total.add(outcome));
     total
-}
-
-/// The optimizer's state as three shared slices, empty beyond those that it has.
-fn split_slots(slots: &mut [Vec<f32>]) -> [Disjoint<'_, f32>; MAX_SLOTS] {
-    let mut rest = slots.iter_mut();
-    std::array::from_fn(|_| Disjoint::new(rest.next().map_or(&mut [], |slot| &mut slot[..])))
-}
-
-/// `range`, or nothing of a slot that the optimizer does not use.
-fn within(slot: &Disjoint<'_, f32>, range: &Range<usize>) -> Range<usize> {
-    if slot.is_empty() { 0..0 } else { range.clone() }
 }

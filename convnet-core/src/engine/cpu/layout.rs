@@ -1,9 +1,13 @@
 //! Where the values of a group of images lie: the tensors of a [`Program`], their gradients, and what kernels keep.
 //!
-//! Every tensor has a place of its own, since the way back needs them all. A gradient lives from the last step that
-//! takes its tensor to the one that makes it; gradients that do not live at the same time share a place. Where some images
-//! of the group may be further on their way than others, only gradients of one size do: an image's values then always lie
-//! at the same place in it, where no other image's are.
+//! In prediction a tensor lives from the step that makes it to the last one that takes it, and tensors that do not live at
+//! the same time share a place. On the way back all tensors are needed, and it is the gradients that share: a gradient
+//! lives from the last step that takes its tensor to the one that makes it.
+//!
+//! Where the memory is that of a whole batch, some images may be further on their way than others. There a gradient that
+//! lives within one stage only, through which a worker takes its images group by group, lies in the worker's own
+//! memory, which stays in its cache; of the others only gradients of one size share a place: an image's values then
+//! always lie at the same place in it, where no other image's are.
 
 use super::aligned::LINE;
 use super::program::{Program, Step};
@@ -13,29 +17,85 @@ use std::ops::Range;
 pub(super) struct Layout {
     /// How many images there is room for.
     pub room: usize,
-    /// First float of each tensor, and of its gradient (0 where it has none).
+    /// First float of each tensor, and the place of its gradient.
     tensors: Vec<usize>,
-    gradients: Vec<usize>,
+    gradients: Vec<Place>,
     /// All floats, in whole cache lines.
     pub floats: usize,
+    /// Floats of a worker's own memory beside them.
+    pub own_floats: usize,
     /// First byte of what each step keeps.
     kept: Vec<usize>,
     pub kept_bytes: usize,
 }
 
+/// The place of a gradient.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    start: usize,
+    /// Whether it is in the worker's own memory, where the first image of the group comes first.
+    pub own: bool,
+}
+
+/// Hands out floats in whole cache lines.
+#[derive(Default)]
+struct Floats(usize);
+
+impl Floats {
+    fn take(&mut self, len: usize) -> usize {
+        let start = self.0;
+        self.0 += len.next_multiple_of(LINE);
+        start
+    }
+}
+
 impl Layout {
-    /// Places for `room` images. `together`: all of them are always at the same step.
-    pub fn new(program: &Program, room: usize, together: bool) -> Layout {
-        let mut floats = 0;
-        let mut take = |len: usize| {
-            let start = floats;
-            floats += (room * len).next_multiple_of(LINE);
-            start
+    /// Places for groups of `room` images that go forward only.
+    pub fn forward(program: &Program, room: usize) -> Layout {
+        let mut floats = Floats::default();
+        let slots = tensor_slots(program);
+        let starts: Vec<usize> = slots.sizes.iter().map(|len| floats.take(room * len)).collect();
+        Layout {
+            room,
+            tensors: slots.of.iter().map(|slot| slot.map_or(0, |slot| starts[slot])).collect(),
+            gradients: vec![Place::default(); program.tensors.len()],
+            floats: floats.0,
+            own_floats: 0,
+            kept: vec![0; program.steps.len()],
+            kept_bytes: 0,
+        }
+    }
+
+    /// Places for groups of `room` images that go forward and back.
+    pub fn group(program: &Program, room: usize) -> Layout {
+        Layout::back(program, room, None)
+    }
+
+    /// Places for a batch of `room` images whose workers take groups of up to `group` images through each of the
+    /// stages that `stage_of` tells the steps apart by.
+    pub fn batch(program: &Program, room: usize, group: usize, stage_of: &[usize]) -> Layout {
+        Layout::back(program, room, Some((group, stage_of)))
+    }
+
+    fn back(program: &Program, room: usize, batch: Option<(usize, &[usize])>) -> Layout {
+        let (mut floats, mut own) = (Floats::default(), Floats::default());
+        let tensors = program.tensors.iter().map(|&len| floats.take(room * len)).collect();
+        let everywhere = |_: usize| true;
+        let gradients = match batch {
+            None => {
+                let slots = gradient_slots(program, true, everywhere);
+                slots.places(false, |len| floats.take(room * len))
+            }
+            Some((group, stage_of)) => {
+                let across = across_stages(program, stage_of);
+                let shared = gradient_slots(program, false, |tensor| across[tensor]);
+                let shared = shared.places(false, |len| floats.take(room * len));
+                let inside = gradient_slots(program, true, |tensor| !across[tensor]);
+                let inside = inside.places(true, |len| own.take(group * len));
+                let pick = |(tensor, inside)| if across[tensor] { shared[tensor] } else { inside };
+                inside.into_iter().enumerate().map(pick).collect()
+            }
         };
-        let tensors = program.tensors.iter().map(|&len| take(len)).collect();
-        let (slots, sizes) = gradient_slots(program, together);
-        let starts: Vec<usize> = sizes.into_iter().map(take).collect();
-        let gradients = slots.into_iter().map(|slot| slot.map_or(0, |slot| starts[slot])).collect();
         let mut kept_bytes = 0;
         let keep = |step: &Step| {
             let start = kept_bytes;
@@ -43,7 +103,7 @@ impl Layout {
             start
         };
         let kept = program.steps.iter().map(keep).collect();
-        Layout { room, tensors, gradients, floats, kept, kept_bytes }
+        Layout { room, tensors, gradients, floats: floats.0, own_floats: own.0, kept, kept_bytes }
     }
 
     /// A tensor of `len` values an image, for some of the images.
@@ -51,9 +111,11 @@ impl Layout {
         part(self.tensors[number], len, images)
     }
 
-    /// The gradient with respect to a tensor.
-    pub fn gradient(&self, number: usize, len: usize, images: &Range<usize>) -> Range<usize> {
-        part(self.gradients[number], len, images)
+    /// The gradient with respect to a tensor, and whether it is in the worker's own memory.
+    pub fn gradient(&self, number: usize, len: usize, images: &Range<usize>) -> (Range<usize>, bool) {
+        let Place { start, own } = self.gradients[number];
+        let first = if own { 0 } else { images.start };
+        (part(start, len, &(first..first + images.len())), own)
     }
 
     /// What step `number`, whose kernel keeps `len` bytes an image, keeps of some images.
@@ -66,17 +128,58 @@ fn part(start: usize, len: usize, images: &Range<usize>) -> Range<usize> {
     start + len * images.start..start + len * images.end
 }
 
-/// For each tensor with a gradient a slot that no other gradient uses while this one lives, and the slots' sizes.
-fn gradient_slots(program: &Program, together: bool) -> (Vec<Option<usize>>, Vec<usize>) {
-    let mut slots = Slots { of: vec![None; program.tensors.len()], taken: Vec::new(), sizes: Vec::new(), together };
-    slots.claim(program, program.result);
-    for step in program.steps.iter().rev().filter(|step| step.backward) {
-        step.inputs.iter().filter(|input| input.gradient).for_each(|input| slots.claim(program, input.tensor));
-        if let Some(slot) = slots.of[step.output] {
-            slots.taken[slot] = false;
+/// For each tensor whether its gradient is written in one stage and read in another.
+fn across_stages(program: &Program, stage_of: &[usize]) -> Vec<bool> {
+    let mut seen: Vec<Option<usize>> = vec![None; program.tensors.len()];
+    let mut across = vec![false; program.tensors.len()];
+    for (step, &stage) in program.steps.iter().zip(stage_of) {
+        for tensor in step.inputs.iter().map(|input| input.tensor).chain([step.output]) {
+            across[tensor] |= seen[tensor].replace(stage).is_some_and(|other| other != stage);
+        }
+        // What the whole batch is needed for must be there as a whole.
+        if step.meets() {
+            across[step.output] = true;
+            step.inputs.iter().for_each(|input| across[input.tensor] = true);
         }
     }
-    (slots.of, slots.sizes)
+    // The losses write it before any stage.
+    across[program.result] = true;
+    across
+}
+
+/// For each tensor a slot that no other tensor uses while this one lives.
+fn tensor_slots(program: &Program) -> Slots {
+    let mut last_use = vec![0; program.tensors.len()];
+    for (number, step) in program.steps.iter().enumerate() {
+        step.inputs.iter().for_each(|input| last_use[input.tensor] = number);
+    }
+    last_use[program.result] = program.steps.len();
+    let mut slots = Slots::new(program, true);
+    slots.claim(program, 0);
+    for (number, step) in program.steps.iter().enumerate() {
+        slots.claim(program, step.output);
+        let done = step.inputs.iter().map(|input| input.tensor).filter(|&tensor| last_use[tensor] == number);
+        done.for_each(|tensor| slots.free(tensor));
+    }
+    slots
+}
+
+/// For each of the tensors that have a gradient, and that `wanted` names, a slot that no other gradient uses while this
+/// one lives.
+fn gradient_slots(program: &Program, together: bool, wanted: impl Fn(usize) -> bool) -> Slots {
+    let mut slots = Slots::new(program, together);
+    if wanted(program.result) {
+        slots.claim(program, program.result);
+    }
+    for step in program.steps.iter().rev().filter(|step| step.backward) {
+        let asked = step.inputs.iter().filter(|input| input.gradient && wanted(input.tensor));
+        asked.for_each(|input| slots.claim(program, input.tensor));
+        // A wide layer's weights are changed from the gradient of its output, when all else is done.
+        if !step.wide() {
+            slots.free(step.output);
+        }
+    }
+    slots
 }
 
 /// Slots on their way through a program.
@@ -88,6 +191,11 @@ struct Slots {
 }
 
 impl Slots {
+    /// None yet. `together`: all images are always at the same step.
+    fn new(program: &Program, together: bool) -> Slots {
+        Slots { of: vec![None; program.tensors.len()], taken: Vec::new(), sizes: Vec::new(), together }
+    }
+
     /// Gives a tensor a free slot, unless it has one.
     fn claim(&mut self, program: &Program, tensor: usize) {
         if self.of[tensor].is_some() {
@@ -103,5 +211,19 @@ impl Slots {
         self.taken[slot] = true;
         self.sizes[slot] = len.max(self.sizes[slot]);
         self.of[tensor] = Some(slot);
+    }
+
+    /// Ends the life of what a tensor's slot holds.
+    fn free(&mut self, tensor: usize) {
+        if let Some(slot) = self.of[tensor] {
+            self.taken[slot] = false;
+        }
+    }
+
+    /// The tensors' places; `take` gives room for so many values an image.
+    fn places(&self, own: bool, take: impl FnMut(usize) -> usize) -> Vec<Place> {
+        let starts: Vec<usize> = self.sizes.iter().copied().map(take).collect();
+        let place = |slot: &Option<usize>| slot.map_or(Place::default(), |slot| Place { start: starts[slot], own });
+        self.of.iter().map(place).collect()
     }
 }

@@ -1,5 +1,6 @@
 //! The memory of the workers: a group's tensors for each, and scratch.
 
+use super::aligned::Floats;
 use super::disjoint::Disjoint;
 use super::layout::Layout;
 use super::pass::{Group, Store};
@@ -13,11 +14,31 @@ pub(super) struct Scratch<'a> {
     pub added: &'a mut [f32],
 }
 
+/// Memory for a group of images for each worker.
+pub(super) struct Memory {
+    pub layout: Layout,
+    floats: Floats,
+    kept: Vec<u8>,
+}
+
+impl Memory {
+    /// For so many workers.
+    pub fn new(layout: Layout, threads: usize) -> Memory {
+        let (floats, kept) = (Floats::zeros(threads * layout.floats), vec![0; threads * layout.kept_bytes]);
+        Memory { layout, floats, kept }
+    }
+
+    /// To be handed out.
+    pub fn workers(&mut self) -> Workers<'_> {
+        let Memory { layout, floats, kept } = self;
+        Workers { floats: Disjoint::new(floats), kept: Disjoint::new(kept), layout }
+    }
+}
+
 /// The workers' memory for a group of images each.
 pub(super) struct Workers<'a> {
-    pub floats: Disjoint<'a, f32>,
-    /// Empty where no way back follows.
-    pub kept: Disjoint<'a, u8>,
+    floats: Disjoint<'a, f32>,
+    kept: Disjoint<'a, u8>,
     pub layout: &'a Layout,
 }
 
@@ -30,10 +51,13 @@ impl Workers<'_> {
         let Layout { floats, kept_bytes, .. } = *self.layout;
         // SAFETY: threads' parts do not overlap; the rest is the caller's promise.
         let (floats, kept) = unsafe {
-            let kept = if self.kept.is_empty() { 0..0 } else { thread * kept_bytes..(thread + 1) * kept_bytes };
-            (self.floats.part(thread * floats..(thread + 1) * floats), self.kept.part(kept))
+            (
+                self.floats.part(thread * floats..(thread + 1) * floats),
+                self.kept.part(thread * kept_bytes..(thread + 1) * kept_bytes),
+            )
         };
-        Store { layout: self.layout, floats: Disjoint::new(floats), kept: Disjoint::new(kept) }
+        let own = Disjoint::new(&mut []);
+        Store { layout: self.layout, floats: Disjoint::new(floats), own, kept: Disjoint::new(kept) }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Some images on their way through the steps of a [`Program`] and back.
 //!
 //! A [`Store`] is the memory of a group of images, laid out by a [`Layout`]: either one worker's own, through which its
-//! images go group by group, or one for a whole batch, of which each worker takes the images that are its own.
+//! images go group by group, or one for a whole batch, of which each worker takes the images that are its own, with
+//! some memory of the worker's beside it.
 
 use super::disjoint::Disjoint;
 use super::executor::Outcome;
@@ -17,9 +18,12 @@ use crate::train::Loss;
 use std::ops::Range;
 
 /// Memory for the tensors of some images.
+#[derive(Clone, Copy)]
 pub(super) struct Store<'a> {
     pub layout: &'a Layout,
     pub floats: Disjoint<'a, f32>,
+    /// The worker's own part, for what the layout puts there.
+    pub own: Disjoint<'a, f32>,
     /// Empty where no way back follows.
     pub kept: Disjoint<'a, u8>,
 }
@@ -46,6 +50,18 @@ pub(super) struct Group {
 
 #[allow(clippy::mut_from_ref)] // as for `Disjoint::part`
 impl Store<'_> {
+    /// Where a tensor's values lie.
+    pub fn tensor_range(&self, program: &Program, tensor: usize, places: &Range<usize>) -> Range<usize> {
+        self.layout.tensor(tensor, program.tensors[tensor], places)
+    }
+
+    /// Where the gradient with respect to a tensor lies, in memory that is not a worker's own.
+    pub fn gradient_range(&self, program: &Program, tensor: usize, places: &Range<usize>) -> Range<usize> {
+        let (range, own) = self.layout.gradient(tensor, program.tensors[tensor], places);
+        debug_assert!(!own, "images meet where it is used");
+        range
+    }
+
     /// A tensor's values.
     ///
     /// # Safety
@@ -71,9 +87,9 @@ impl Store<'_> {
     /// # Safety
     /// Nobody else uses this gradient, nor one that shares its place, of these images while the slice is in use.
     pub unsafe fn gradient(&self, program: &Program, tensor: usize, places: &Range<usize>) -> &mut [f32] {
-        let range = self.layout.gradient(tensor, program.tensors[tensor], places);
+        let (range, own) = self.layout.gradient(tensor, program.tensors[tensor], places);
         // SAFETY: gradients lie behind all tensors; the rest is the caller's promise.
-        unsafe { self.floats.part(range) }
+        unsafe { if own { self.own.part(range) } else { self.floats.part(range) } }
     }
 
     /// What step `number` keeps.
@@ -109,7 +125,7 @@ impl Pass<'_> {
                 unsafe { store.read(program, input.tensor, places) }
             };
             match &step.action {
-                Action::Kernel(kernel) | Action::Normalize(kernel, _) => {
+                Action::Kernel(kernel) | Action::Normalize(kernel, _) | Action::Wide(kernel, _) => {
                     let none: &mut [u8] = &mut [];
                     // SAFETY: as above.
                     let kept = if back { unsafe { store.kept(number, &**kernel, places) } } else { none };
@@ -172,7 +188,7 @@ impl Pass<'_> {
     }
 
     /// The way back through `steps`, from the gradient with respect to the last one's output: gradients with respect to
-    /// inputs, as far as they are asked for, and to the weights, into `d_weights` (those of [`Program::gradients`]).
+    /// inputs, as far as they are asked for, and to the weights, into `d_weights` (as [`Program::gradients`] says).
     ///
     /// # Safety
     /// The group's images in the store are the caller's alone.
@@ -195,7 +211,7 @@ impl Pass<'_> {
             // same time, so their places differ.
             let d_output = unsafe { store.gradient(program, step.output, places) };
             match &step.action {
-                Action::Kernel(kernel) | Action::Normalize(kernel, _) => {
+                Action::Kernel(kernel) | Action::Normalize(kernel, _) | Action::Wide(kernel, _) => {
                     // SAFETY: as above; tensors are only read on the way back.
                     let (input, output, kept) = unsafe {
                         let input = store.read(program, step.inputs[0].tensor, places);
@@ -215,7 +231,7 @@ impl Pass<'_> {
                         kept,
                         d_output,
                         d_input: target.as_mut().map(Target::write),
-                        d_weights: self.own_gradient(step, d_weights),
+                        d_weights: &mut d_weights[step.gradient.clone()],
                         accumulate,
                         scratch,
                     });
@@ -244,16 +260,6 @@ impl Pass<'_> {
                     }
                 }
             }
-        }
-    }
-
-    /// A step's part of the gradients with respect to the weights.
-    pub fn own_gradient<'b>(&self, step: &Step, d_weights: &'b mut [f32]) -> &'b mut [f32] {
-        let start = self.program.gradients.start;
-        if step.weights.is_empty() {
-            &mut []
-        } else {
-            &mut d_weights[step.weights.start - start..step.weights.end - start]
         }
     }
 }

@@ -1,14 +1,15 @@
 //! From a plan to the steps that execute it, and what each step has to do on the way back.
 //!
 //! Each [`Step`] is one kernel over one or several operations of the [`Graph`], or a merge of tensors, or a batch
-//! normalisation that learns, which alone looks at several images at once.
+//! normalisation that learns, or a wide dense layer: these look at several images at once in a training step.
 
 use super::aligned::LINE;
+use super::executor::Settings;
 use super::kernel::Kernel;
 use super::kernels;
 use super::kernels::batch_normalization::BatchStatistics;
+use super::kernels::wide_dense::WideDense;
 use super::lower::{Graph, Lowered};
-use super::simd::Level;
 use crate::layers::{Activation, Op};
 use crate::plan::Plan;
 use crate::shape::Shape;
@@ -25,6 +26,8 @@ pub(super) enum Action {
     Concatenate(Vec<usize>),
     /// Normalises over the batch in a training step; runs the kernel, with moving statistics, everywhere else.
     Normalize(Box<dyn Kernel>, BatchStatistics),
+    /// Takes all images at once in a training step; runs the kernel everywhere else.
+    Wide(Box<dyn Kernel>, WideDense),
 }
 
 /// A piece of work and its place in the network.
@@ -34,6 +37,8 @@ pub(super) struct Step {
     pub weights: Range<usize>,
     /// Its part of the buffer of derived floats.
     pub derived: Range<usize>,
+    /// Its part of a lane's gradient; empty where it has none.
+    pub gradient: Range<usize>,
     pub inputs: Vec<Input>,
     /// The tensor that it makes.
     pub output: usize,
@@ -58,6 +63,16 @@ pub(super) struct Piece {
     pub range: Range<usize>,
     /// The factor of their sum of squares in the loss.
     pub l2: f32,
+    pub source: Source,
+}
+
+/// Where the gradient of a piece comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Source {
+    /// The lanes' gradients from this place on, summed.
+    Lanes(usize),
+    /// Rows of the weights of this step, a wide dense layer.
+    Wide(usize, Range<usize>),
 }
 
 /// A plan as steps.
@@ -72,8 +87,8 @@ pub(super) struct Program {
     /// Length of the last axis of the output.
     pub row: usize,
     pub params: usize,
-    /// The parameters whose gradients the way back writes: all from the first that is asked for.
-    pub gradients: Range<usize>,
+    /// Floats of a lane's gradient: that of all weights which the way back writes, step by step, but of wide layers.
+    pub gradients: usize,
     /// The parameters that training changes, in pieces.
     pub pieces: Vec<Piece>,
     /// Floats derived from all weights.
@@ -85,38 +100,41 @@ pub(super) struct Program {
 /// Parameters in a piece.
 const PIECE: usize = 4096;
 
+/// Floats of a step's weights, as they are and derived, that no cache of a core's own holds.
+const HEAVY: usize = 512 * 1024;
+
 impl Program {
-    /// Chooses the kernels for `plan`. `exact` leaves out those that re-associate sums (Winograd and the like);
-    /// `input_gradient` asks for the gradients of the network's input and of all weights, those that training leaves
-    /// alone among them.
-    pub fn new(plan: &Plan, exact: bool, level: Level, input_gradient: bool) -> Program {
+    /// Chooses the kernels for `plan`.
+    pub fn new(plan: &Plan, settings: &Settings) -> Program {
         let mut graph = Graph::new(plan);
         graph.join_activations();
-        let asked = asked_for(plan, &graph, input_gradient);
-        let (mut steps, derived) = steps(plan, &graph, &asked, exact, level);
+        let asked = asked_for(plan, &graph, settings.input_gradient);
+        let (mut steps, derived) = steps(plan, &graph, &asked, settings);
         mark_first(&mut steps, graph.tensors.len());
-        let tensors = made(&steps, graph.tensors);
-        let start =
-            steps.iter().filter(|step| step.backward && !step.weights.is_empty()).map(|step| step.weights.start);
-        let start = start.min().unwrap_or(plan.params);
+        let gradients = place_gradients(&mut steps);
         Program {
-            steps,
-            tensors,
+            tensors: made(&steps, graph.tensors),
             result: graph.output,
             head: plan.layers.last().map_or(Activation::Linear, |layer| layer.op.activation()),
             row: plan.output.channels(),
             params: plan.params,
-            gradients: start..plan.params,
-            pieces: pieces(plan),
+            gradients,
+            pieces: pieces(plan, &steps),
             derived,
             input: plan.input.len(),
             output: plan.output.len(),
+            steps,
         }
     }
 
     /// Whether a training step has to see the whole batch at once.
-    pub fn normalizes(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step.action, Action::Normalize(..)))
+    pub fn meets(&self) -> bool {
+        self.steps.iter().any(Step::meets)
+    }
+
+    /// Whether some step's weights are so many that reading them for every few images would cost more than the images.
+    pub fn heavy(&self) -> bool {
+        self.steps.iter().any(|step| step.weights.len() + step.derived.len() > HEAVY)
     }
 
     /// Floats an image of all tensors.
@@ -140,9 +158,19 @@ impl Step {
     /// The kernel, where the step is not a merge.
     pub fn kernel(&self) -> Option<&dyn Kernel> {
         match &self.action {
-            Action::Kernel(kernel) | Action::Normalize(kernel, _) => Some(&**kernel),
+            Action::Kernel(kernel) | Action::Normalize(kernel, _) | Action::Wide(kernel, _) => Some(&**kernel),
             Action::Add | Action::Concatenate(_) => None,
         }
+    }
+
+    /// Whether all images of a batch meet here in a training step.
+    pub fn meets(&self) -> bool {
+        matches!(self.action, Action::Normalize(..)) || self.wide()
+    }
+
+    /// Whether it is a wide dense layer, whose gradient no lane has.
+    pub fn wide(&self) -> bool {
+        matches!(self.action, Action::Wide(..))
     }
 }
 
@@ -158,12 +186,12 @@ fn asked_for(plan: &Plan, graph: &Graph, input_gradient: bool) -> Vec<bool> {
 }
 
 /// The steps, and how many floats they derive from the weights.
-fn steps(plan: &Plan, graph: &Graph, asked: &[bool], exact: bool, level: Level) -> (Vec<Step>, usize) {
+fn steps(plan: &Plan, graph: &Graph, asked: &[bool], settings: &Settings) -> (Vec<Step>, usize) {
     let consumers = graph.consumers();
     let (mut steps, mut derived, mut at) = (Vec::new(), 0, 0);
     while at < graph.operations.len() {
         let head = &graph.operations[at];
-        let (action, covered) = action(plan, &graph.operations[at..], &consumers, asked, exact, level);
+        let (action, covered) = action(plan, &graph.operations[at..], &consumers, asked, settings);
         let operations = &graph.operations[at..at + covered];
         let result = operations[covered - 1].result;
         let input = |&tensor: &usize| Input { tensor, gradient: asked[tensor], first: true };
@@ -171,6 +199,7 @@ fn steps(plan: &Plan, graph: &Graph, asked: &[bool], exact: bool, level: Level) 
             action,
             weights: head.weights.start..operations.iter().map(|one| one.weights.end).max().unwrap_or(0),
             derived: 0..0,
+            gradient: 0..0,
             inputs: head.inputs.iter().map(input).collect(),
             output: result,
             layer: head.layer,
@@ -200,8 +229,7 @@ fn action(
     operations: &[Lowered],
     consumers: &[usize],
     asked: &[bool],
-    exact: bool,
-    level: Level,
+    settings: &Settings,
 ) -> (Action, usize) {
     let head = &operations[0];
     match head.op {
@@ -221,12 +249,17 @@ fn action(
     });
     let chain: Vec<(Op, Shape, Shape)> =
         operations[..=linked.count()].iter().map(|one| (one.op, one.input, one.output)).collect();
+    let Settings { exact, level, wide, .. } = *settings;
     let Some((kernel, covered)) = kernels::choose(&chain, !asked[head.inputs[0]], exact, level) else {
         unreachable!("the graph has dropped what moves nothing");
     };
     match head.op {
         Op::BatchNormalization(spec) if plan.layers[head.layer].trainable => {
             (Action::Normalize(kernel, BatchStatistics::new(spec, head.input.channels(), level)), 1)
+        }
+        // Who asks for all gradients gets them image by image.
+        Op::Dense(spec) if head.weights.len() >= wide && asked[head.result] && !settings.input_gradient => {
+            (Action::Wide(kernel, WideDense::new(spec, head.input.len(), level)), covered)
         }
         _ => (Action::Kernel(kernel), covered),
     }
@@ -240,21 +273,58 @@ fn mark_first(steps: &mut [Step], tensors: usize) {
     }
 }
 
+/// Gives each step that has one its part of a lane's gradient; gives the length of all.
+fn place_gradients(steps: &mut [Step]) -> usize {
+    let mut len = 0;
+    for step in steps.iter_mut().filter(|step| step.backward && !step.wide()) {
+        step.gradient = len..len + step.weights.len();
+        len = step.gradient.end;
+    }
+    len
+}
+
 /// What training changes: neighbours that are treated alike, cut into pieces.
-fn pieces(plan: &Plan) -> Vec<Piece> {
-    let mut runs: Vec<Piece> = Vec::new();
+fn pieces(plan: &Plan, steps: &[Step]) -> Vec<Piece> {
+    let (mut runs, mut wide): (Vec<Piece>, Vec<Piece>) = Default::default();
     for (_, weight) in plan.weights().filter(|(_, weight)| weight.trainable) {
         let (range, l2) = (weight.range(), weight.l2 as f32);
+        let of = |step: &Step| step.weights.contains(&range.start);
+        let Some((number, step)) = steps.iter().enumerate().find(|(_, step)| of(step)) else { continue };
+        if let Action::Wide(_, dense) = &step.action {
+            let piece = |rows: Range<usize>| {
+                let [start, end] = [rows.start, rows.end].map(|row| step.weights.start + row * dense.units());
+                Piece { range: start..end, l2, source: Source::Wide(number, rows) }
+            };
+            wide.extend(dense.rows(range.start - step.weights.start..range.end - step.weights.start).map(piece));
+            continue;
+        }
+        let place = step.gradient.start + range.start - step.weights.start;
         match runs.last_mut() {
-            Some(run) if run.range.end == range.start && run.l2 == l2 => run.range.end = range.end,
-            _ => runs.push(Piece { range, l2 }),
+            Some(run) if run.range.end == range.start && run.l2 == l2 && run.ends_at(place) => {
+                run.range.end = range.end;
+            }
+            _ => runs.push(Piece { range, l2, source: Source::Lanes(place) }),
         }
     }
-    let cut = |run: Piece| {
-        let Piece { range, l2 } = run;
-        range.clone().step_by(PIECE).map(move |start| Piece { range: start..range.end.min(start + PIECE), l2 })
-    };
-    runs.into_iter().flat_map(cut).collect()
+    wide.into_iter().chain(runs.into_iter().flat_map(Piece::cut)).collect()
+}
+
+impl Piece {
+    /// Whether its gradient ends at this place of the lanes'.
+    fn ends_at(&self, place: usize) -> bool {
+        matches!(self.source, Source::Lanes(start) if start + self.range.len() == place)
+    }
+
+    /// Pieces of at most [`PIECE`] parameters.
+    fn cut(self) -> impl Iterator<Item = Piece> {
+        self.range.clone().step_by(PIECE).map(move |start| {
+            let source = match &self.source {
+                Source::Lanes(place) => Source::Lanes(place + start - self.range.start),
+                whole => whole.clone(),
+            };
+            Piece { range: start..self.range.end.min(start + PIECE), l2: self.l2, source }
+        })
+    }
 }
 
 #[cfg(test)]
@@ -295,7 +365,7 @@ mod tests {
     }
 
     fn program(plan: &Plan) -> Program {
-        Program::new(plan, true, Level::detect(), false)
+        Program::new(plan, &Settings { exact: true, ..Settings::default() })
     }
 
     #[test]

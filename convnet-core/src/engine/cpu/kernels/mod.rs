@@ -10,6 +10,7 @@
 //! - [`activation`] (on [`activate`], which other kernels share), [`rectifiers`], [`rescaling`] and [`dropout`] are passes
 //!   over values, whatever their shape.
 //! - [`batch_normalization`] is a kernel with the moving statistics, and a set of passes with those of a batch.
+//! - [`wide_dense`] has the products of a dense layer that takes a whole batch at once.
 //! - [`merge`] is for `Add` and `Concatenate`, which are no kernels, since those have one input.
 //!
 //! [`fast3x3`] has fused kernels for the blocks that most convnets are made of; [`choose`] takes them where they fit.
@@ -42,6 +43,7 @@ pub mod rescaling;
 #[cfg(test)]
 mod tests;
 pub mod up_sampling2d;
+pub mod wide_dense;
 mod window;
 pub mod zero_padding2d;
 

@@ -1,0 +1,259 @@
+//! Training steps of networks in which the images of a batch meet: at a batch normalisation, which looks at all of them,
+//! and at a wide dense layer, whose weights are read once for all of them.
+//!
+//! The tensors of all images are kept. Between two meetings the lanes go their way as always, each through its own
+//! images. At a normalisation ([`normalize`]) each lane sums over its images, the sums are added in the order of the lanes, and
+//! each lane normalises its images by the result. At a wide layer ([`wide`]) there are no lanes: the pieces of work are parts of the layer. The
+//! way back does the same in reverse. Every sum has a fixed order here, too, and the result does not depend on the number of
+//! threads.
+
+mod normalize;
+mod wide;
+
+use super::aligned::{Floats, LINE};
+use super::disjoint::Disjoint;
+use super::executor::{LANES, Outcome, lane_of};
+use super::layout::Layout;
+use super::memory::{Scratches, write_inputs};
+use super::pass::{Group, Pass, Store};
+use super::pool::Pool;
+use super::program::{Action, Program};
+use super::simd::{Level, vectorize};
+use super::sums::AllFinite;
+use crate::data::Samples;
+use crate::train::Loss;
+use std::ops::Range;
+
+/// A run of steps, or a step at which images meet.
+#[derive(Clone, Debug)]
+enum Stage {
+    /// Steps that take each image by itself.
+    Images(Range<usize>),
+    /// A normalisation: the step, and where its statistics lie.
+    Normalize(usize, Range<usize>),
+    /// A wide dense layer: the step, and where the gradient of its output lies, arranged for its products.
+    Wide(usize, Range<usize>),
+}
+
+/// Memory for training on whole batches.
+pub(super) struct Batch {
+    layout: Layout,
+    /// The most images of a group.
+    group: usize,
+    floats: Floats,
+    /// The workers' own gradients.
+    own: Floats,
+    kept: Vec<u8>,
+    stages: Vec<Stage>,
+    /// Two sums a channel for each lane.
+    sums: Vec<f64>,
+    /// Their totals.
+    totals: Vec<f64>,
+    /// Means, variances and what else belongs to the batch, normalisation by normalisation.
+    statistics: Vec<f32>,
+    /// Gradients of the outputs of wide layers, arranged.
+    arranged: Floats,
+}
+
+/// What a step shares with the executor.
+pub(super) struct Whole<'a> {
+    pub pass: Pass<'a>,
+    pub scratch: &'a Scratches<'a>,
+    pub lanes: &'a Disjoint<'a, f32>,
+    pub lane_floats: usize,
+    pub outcomes: &'a Disjoint<'a, Outcome>,
+}
+
+impl Batch {
+    /// Memory for batches of up to `images` images, that `threads` workers take in groups of at most `group`.
+    pub fn new(program: &Program, images: usize, threads: usize, group: usize) -> Batch {
+        let (mut stages, mut statistics, mut widest, mut arranged) = (Vec::new(), 0, 0, 0);
+        let mut stage_of = Vec::with_capacity(program.steps.len());
+        for (number, step) in program.steps.iter().enumerate() {
+            match (&step.action, stages.last_mut()) {
+                (Action::Normalize(_, one), _) => {
+                    let end = statistics + one.statistics_len();
+                    stages.push(Stage::Normalize(number, statistics..end));
+                    statistics = end;
+                    widest = one.sums().max(widest);
+                }
+                (Action::Wide(_, dense), _) => {
+                    let end = arranged + dense.arranged(images).next_multiple_of(LINE);
+                    stages.push(Stage::Wide(number, arranged..end));
+                    arranged = end;
+                }
+                (_, Some(Stage::Images(steps))) => steps.end = number + 1,
+                _ => stages.push(Stage::Images(number..number + 1)),
+            }
+            stage_of.push(stages.len());
+        }
+        let layout = Layout::batch(program, images, group, &stage_of);
+        Batch {
+            group,
+            floats: Floats::zeros(layout.floats),
+            own: Floats::zeros(threads * layout.own_floats),
+            kept: vec![0; layout.kept_bytes],
+            layout,
+            stages,
+            sums: vec![0.0; LANES * widest],
+            totals: vec![0.0; widest],
+            statistics: vec![0.0; statistics],
+            arranged: Floats::zeros(arranged),
+        }
+    }
+
+    /// How many images a batch may have.
+    pub fn room(&self) -> usize {
+        self.layout.room
+    }
+
+    /// One batch forward and backward.
+    pub fn differentiate(
+        &mut self,
+        pool: &mut Pool,
+        whole: &Whole<'_>,
+        (samples, indices): (&Samples, &[u32]),
+        loss: &Loss,
+    ) {
+        let Batch { layout, group, floats, own, kept, stages, sums, totals, statistics, arranged } = self;
+        let store = Store { layout, floats: Disjoint::new(floats), own: Disjoint::new(own), kept: Disjoint::new(kept) };
+        let mut run = Run { pool, whole, store, images: indices.len(), room: *group, sums, totals };
+        run.each_group(|run, group, _| {
+            // SAFETY: groups do not share images.
+            unsafe {
+                write_inputs(&run.store, run.whole.pass.program, group, (samples, &indices[group.places.clone()]))
+            }
+        });
+        for stage in stages.iter() {
+            match stage {
+                Stage::Images(steps) => run.forward(steps),
+                Stage::Normalize(number, at) => run.normalize(*number, &mut statistics[at.clone()]),
+                Stage::Wide(number, _) => run.wide(*number),
+            }
+        }
+        run.losses((samples, indices), loss);
+        for stage in stages.iter().rev() {
+            match stage {
+                Stage::Images(steps) => run.backward(steps),
+                Stage::Normalize(number, at) => run.normalize_backward(*number, &statistics[at.clone()]),
+                Stage::Wide(number, at) => run.wide_backward(*number, &mut arranged[at.clone()]),
+            }
+        }
+    }
+
+    /// Lets the moving statistics follow those of the last batch; `previous` receives them as they were. Gives whether
+    /// all are still finite.
+    pub fn follow(&self, program: &Program, current: &mut [f32], previous: &mut [f32], level: Level) -> bool {
+        let mut finite = true;
+        for stage in &self.stages {
+            if let Stage::Normalize(number, at) = stage {
+                let (step, arithmetic) = normalize::normalization(program, *number);
+                let moving = arithmetic.moving(step.weights.clone());
+                previous[moving.clone()].copy_from_slice(&current[moving.clone()]);
+                arithmetic.follow(&self.statistics[at.clone()], &mut current[step.weights.clone()]);
+                finite &= vectorize(level, AllFinite(&current[moving]));
+            }
+        }
+        finite
+    }
+}
+
+/// One batch on its way.
+struct Run<'a, 'w> {
+    pool: &'a mut Pool,
+    whole: &'a Whole<'w>,
+    store: Store<'a>,
+    images: usize,
+    /// The most images of a group.
+    room: usize,
+    sums: &'a mut [f64],
+    totals: &'a mut [f64],
+}
+
+/// What a piece of a run works with.
+struct Shared<'a, 'w> {
+    whole: &'a Whole<'w>,
+    /// With the thread's own part.
+    store: Store<'a>,
+}
+
+/// A piece of work on a lane.
+struct Lane {
+    number: usize,
+    thread: usize,
+    /// Whether this is not the lane's first group.
+    later: bool,
+}
+
+impl Run<'_, '_> {
+    fn lanes(&self) -> usize {
+        LANES.min(self.images)
+    }
+
+    /// Calls `work` with every group of every lane, the groups of a lane in their order.
+    fn each_group(&mut self, work: impl Fn(&Shared<'_, '_>, &Group, Lane) + Sync) {
+        let (lanes, images, room) = (self.lanes(), self.images, self.room);
+        let (whole, store) = (self.whole, self.store);
+        self.pool.run(lanes, &|thread, number| {
+            let own = store.layout.own_floats;
+            // SAFETY: threads' parts do not overlap, and a thread runs one piece at a time.
+            let own = Disjoint::new(unsafe { store.own.part(thread * own..(thread + 1) * own) });
+            let shared = Shared { whole, store: Store { own, ..store } };
+            let lane = lane_of(number, images);
+            for start in lane.clone().step_by(room) {
+                let places = start..lane.end.min(start + room);
+                let group = Group { first: start, places };
+                work(&shared, &group, Lane { number, thread, later: start > lane.start });
+            }
+        });
+    }
+
+    fn forward(&mut self, steps: &Range<usize>) {
+        self.each_group(|run, group, lane| {
+            // SAFETY: groups do not share images, and a thread runs one piece at a time.
+            unsafe {
+                let mut scratch = run.whole.scratch.of(lane.thread);
+                run.whole.pass.forward(&run.store, &mut scratch, steps.clone(), group, true);
+            }
+        });
+    }
+
+    fn backward(&mut self, steps: &Range<usize>) {
+        self.each_group(|run, group, lane| {
+            // SAFETY: groups do not share images, lanes have gradients of their own, and a thread runs one piece at a time.
+            unsafe {
+                let mut scratch = run.whole.scratch.of(lane.thread);
+                let gradient = run.whole.gradient(lane.number);
+                run.whole.pass.backward(&run.store, &mut scratch, steps.clone(), group, gradient, lane.later);
+            }
+        });
+    }
+
+    fn losses(&mut self, (samples, indices): (&Samples, &[u32]), loss: &Loss) {
+        let scale = 1.0 / self.images as f32;
+        self.each_group(|run, group, lane| {
+            let samples = (samples, &indices[group.places.clone()]);
+            // SAFETY: groups do not share images, nor lanes outcomes.
+            unsafe {
+                let outcome = &mut run.whole.outcomes.part(lane.number..lane.number + 1)[0];
+                if !lane.later {
+                    *outcome = Outcome::default();
+                }
+                outcome.add(run.whole.pass.losses(&run.store, group, samples, loss, scale));
+            }
+        });
+    }
+}
+
+impl Whole<'_> {
+    /// A lane's gradient.
+    ///
+    /// # Safety
+    /// Nobody else uses this lane's gradient at the same time.
+    #[allow(clippy::mut_from_ref)] // as for `Disjoint::part`
+    unsafe fn gradient(&self, lane: usize) -> &mut [f32] {
+        let start = lane * self.lane_floats;
+        // SAFETY: lanes do not overlap; the rest is the caller's promise.
+        unsafe { self.lanes.part(start..start + self.pass.program.gradients) }
+    }
+}

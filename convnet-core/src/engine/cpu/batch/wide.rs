@@ -1,0 +1,96 @@
+//! A wide dense layer in a training step: the pieces of work are parts of the layer, for all images of the batch.
+
+use super::{Batch, Run, Stage};
+use crate::engine::cpu::kernels::wide_dense::{Gradient, WideDense};
+use crate::engine::cpu::program::{Action, Program, Step};
+
+/// A step that is a wide layer, with its arithmetic.
+fn layer(program: &Program, number: usize) -> (&Step, &WideDense) {
+    let step = &program.steps[number];
+    let Action::Wide(_, dense) = &step.action else { unreachable!("the stage is a wide layer") };
+    (step, dense)
+}
+
+impl Run<'_, '_> {
+    pub(super) fn wide(&mut self, number: usize) {
+        let (whole, store) = (self.whole, self.store);
+        let pass = whole.pass;
+        let (step, dense) = layer(pass.program, number);
+        let images = 0..self.images;
+        self.pool.run(dense.column_blocks(), &|thread, item| {
+            let (units, columns) = (dense.units(), &dense.columns(item));
+            // SAFETY: the input is only read, and a thread runs one piece at a time.
+            let (input, scratch) =
+                unsafe { (store.read(pass.program, step.inputs[0].tensor, &images), whole.scratch.of(thread)) };
+            let (weights, derived) = (&pass.weights[step.weights.clone()], &pass.derived[step.derived.clone()]);
+            let rows = dense.forward(columns, input, weights, derived, scratch.kernel);
+            let output = store.tensor_range(pass.program, step.output, &images);
+            for (image, row) in rows.chunks_exact(columns.len()).enumerate() {
+                let start = output.start + image * units;
+                // SAFETY: pieces have different columns.
+                unsafe { store.floats.part(start + columns.start..start + columns.end) }.copy_from_slice(row);
+            }
+        });
+    }
+
+    /// The input's gradient; that of the output stays in `arranged` for the update.
+    pub(super) fn wide_backward(&mut self, number: usize, arranged: &mut [f32]) {
+        let (whole, store) = (self.whole, self.store);
+        let pass = whole.pass;
+        let (step, dense) = layer(pass.program, number);
+        if !step.backward {
+            return;
+        }
+        let images = 0..self.images;
+        // SAFETY: no piece of work runs.
+        let (output, gradient) = unsafe {
+            (store.read(pass.program, step.output, &images), store.gradient(pass.program, step.output, &images))
+        };
+        dense.through_activation(output, gradient);
+        dense.arrange(gradient, arranged);
+        let input = &step.inputs[0];
+        if !input.gradient {
+            return;
+        }
+        let gradient = dense.arranged_gradient(images.len(), arranged);
+        let (weights, features) = (&pass.weights[step.weights.clone()], pass.program.tensors[input.tensor]);
+        self.pool.run(dense.feature_blocks(), &|thread, item| {
+            let block = &dense.features(item);
+            // SAFETY: a thread runs one piece at a time.
+            let scratch = unsafe { whole.scratch.of(thread) };
+            let turned = dense.input_gradient(block, weights, &gradient, scratch.kernel);
+            let d_input = store.gradient_range(pass.program, input.tensor, &images);
+            for image in images.clone() {
+                let start = d_input.start + image * features;
+                // SAFETY: pieces have different features.
+                let to = unsafe { store.floats.part(start + block.start..start + block.end) };
+                let values = turned.iter().skip(image).step_by(images.len());
+                if input.first {
+                    to.iter_mut().zip(values).for_each(|(to, value)| *to = *value);
+                } else {
+                    to.iter_mut().zip(values).for_each(|(to, value)| *to += *value);
+                }
+            }
+        });
+    }
+}
+
+impl Batch {
+    /// What the gradient of a wide layer's weights is made of, after the way back of a batch of `images` images: the layer,
+    /// its inputs, and the gradient of its outputs.
+    pub fn wide<'a>(
+        &'a self,
+        program: &'a Program,
+        number: usize,
+        images: usize,
+    ) -> (&'a WideDense, &'a [f32], Gradient<'a>) {
+        let (step, dense) = layer(program, number);
+        let tensor = step.inputs[0].tensor;
+        let inputs = &self.floats[self.layout.tensor(tensor, program.tensors[tensor], &(0..images))];
+        let at = self.stages.iter().find_map(|stage| match stage {
+            Stage::Wide(step, at) if *step == number => Some(at.clone()),
+            _ => None,
+        });
+        (dense, inputs, dense.arranged_gradient(images, &self.arranged[at.unwrap_or(0..0)]))
+    }
+}
