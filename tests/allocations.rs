@@ -90,7 +90,9 @@ fn check<N: Network<Input = Map<28, 28, 1>>>(name: &str) {
         let model = Model::<N>::compile(Adam::default(), CategoricalCrossentropy::default());
         let mut model = model.threads(threads).exact(exact);
         of_an_epoch(&mut model, 2);
-        let (short, long) = (of_an_epoch(&mut model, 4), of_an_epoch(&mut model, 20));
+        // The least of some: the test harness has a thread of its own, which allocates when it likes.
+        let mut least = |steps| (0..3).map(|_| of_an_epoch(&mut model, steps)).min();
+        let (short, long) = (least(4), least(20));
         assert_eq!(short, long, "allocations in 4 and in 20 steps: {name}, {threads} threads, exact: {exact}");
     }
 }
