@@ -3,7 +3,8 @@
 
     $(benches/peers/setup.sh) benches/peers/bench.py keras mnist_train cats_train
 
-Peers: keras (TensorFlow), torch, torch_cl (channels-last), onnxruntime, openvino.
+Peers: keras (TensorFlow), torch, torch_cl (channels-last), onnxruntime, openvino, openvino_bf16 (its default where the
+processor has bf16; the others compute in f32).
 Jobs: mnist_train (batch 64, one step: forward, backward, RMSprop), mnist_infer_1, mnist_infer_64, mnist_infer_1000,
 cats_train (the 150x150 net of section 5.2, batch 32), vgg16_infer (the convolutional base at 150x150, 8 images).
 A line a job: peer, job, median and least milliseconds. MNIST jobs run on real images where CONVNET_DATA is set:
@@ -140,14 +141,14 @@ def onnx_job(job, engine):
         return lambda: session.run(None, {name: x})
     import openvino
     request = openvino.Core().compile_model(path, "CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": THREADS,
-                                                          "INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
+                                                          "INFERENCE_PRECISION_HINT": "bf16" if engine == "openvino_bf16" else "f32"}).create_infer_request()
     return lambda: request.infer([x])
 
 
 def main():
     peer, jobs = sys.argv[1], sys.argv[2:]
     make = {"keras": keras_job, "torch": lambda j: torch_job(j, False), "torch_cl": lambda j: torch_job(j, True),
-            "onnxruntime": lambda j: onnx_job(j, "onnxruntime"), "openvino": lambda j: onnx_job(j, "openvino")}[peer]
+            "onnxruntime": lambda j: onnx_job(j, "onnxruntime"), "openvino": lambda j: onnx_job(j, "openvino"), "openvino_bf16": lambda j: onnx_job(j, "openvino_bf16")}[peer]
     for job in jobs:
         run = make(job)
         if run is None:

@@ -2,20 +2,31 @@
 """convnet beside its peers, in one run: each job in turn by each program, several rounds, so that a machine that
 drifts slows all of them; prints a table with the ratio of each peer's median to ours.
 
-    CONVNET_DATA=… benches/peers/compare.py mnist_train mnist_infer_1 mnist_infer_1000
+    CONVNET_DATA=… benches/peers/compare.py [--level avx2] [--threads 1] [--rounds 3] [JOB …]
 
-Installs the peers on first use (benches/peers/setup.sh, about 3 GB). THREADS limits all alike.
+Installs the peers on first use (benches/peers/setup.sh, about 3 GB). `--threads` limits all alike. `--level avx2` limits
+all but ONNX Runtime, which has no such switch, to AVX2: us by CONVNET_SIMD, the others by oneDNN's, PyTorch's and MKL's
+variables. A peer in bf16 is shown, but the best peer is one that computes in f32, as we do.
 """
+import argparse
 import os
 import pathlib
 import statistics
 import subprocess
-import sys
 
-ROUNDS = int(os.environ.get("ROUNDS", "3"))
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-PEERS = ["keras", "torch_cl", "onnxruntime", "openvino"]
+JOBS = ["mnist_train", "mnist_infer_1", "mnist_infer_1000", "cats_train", "vgg16_infer"]
+PEERS = ["keras", "torch_cl", "onnxruntime", "openvino", "openvino_bf16"]
+OTHER_PRECISION = {"openvino_bf16"}
+LIMITS = {
+    "avx2": {
+        "CONVNET_SIMD": "avx2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    },
+}
 
 
 def built():
@@ -27,41 +38,63 @@ def built():
     return [str(ROOT / path)]
 
 
-def median_ms(command, job):
+def median_ms(command, job, environment):
     """What one program says of one job, or None where it has no answer."""
-    run = subprocess.run([*command, job], capture_output=True, text=True, cwd=ROOT)
+    run = subprocess.run([*command, job], capture_output=True, text=True, cwd=ROOT, env=environment)
     words = run.stdout.split()
     return float(words[words.index("median") + 1]) if "median" in words else None
 
 
 def machine():
     info = pathlib.Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
-    return f"{os.cpu_count()} × {names[0] if names else 'unknown processor'}"
+    lines = info.read_text().splitlines() if info.exists() else []
+    first = {}
+    for key, _, value in (line.partition(":") for line in lines):
+        first.setdefault(key.strip(), value.strip())
+    flags = first.get("flags", "").split()
+    level = next((name for name in ("avx512f", "avx2") if name in flags), "neither AVX2 nor AVX-512")
+    amx = ", AMX" if "amx_bf16" in flags else ""
+    return f"{os.cpu_count()} × {first.get('model name', 'unknown processor')} ({level}{amx})"
+
+
+def row(job, programs, rounds, environment):
+    """The table's line of a job: medians, ratios, and the best peer's ratio."""
+    times = {name: [] for name in programs}
+    for _ in range(rounds):
+        for name, command in programs.items():
+            # A program that had no answer has none in the next round.
+            if None not in times[name]:
+                times[name].append(median_ms(command, job, environment))
+    known = {name: statistics.median(found) for name, found in times.items() if None not in found}
+    ours = known.get("convnet")
+    if ours is None:
+        return [job, "–"]
+    cell = lambda name: f"{known[name]:.3f} ({known[name] / ours:.1f}×)" if name in known else "–"
+    peers = [name for name in programs if name != "convnet"]
+    best = min((known[name] for name in peers if name in known and name not in OTHER_PRECISION), default=None)
+    return [job, f"{ours:.3f}", *map(cell, peers), f"{best / ours:.1f}×" if best else "–"]
 
 
 def main():
-    jobs = sys.argv[1:] or ["mnist_train", "mnist_infer_1", "mnist_infer_1000"]
+    parser = argparse.ArgumentParser(description="convnet beside its peers")
+    parser.add_argument("jobs", nargs="*", default=JOBS, metavar="JOB", help=f"of {', '.join(JOBS)}")
+    parser.add_argument("--level", choices=sorted(LIMITS), help="the vector instructions that all may use")
+    parser.add_argument("--threads", type=int, help="the threads that all may use")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    environment = os.environ | LIMITS.get(options.level, {})
+    if options.threads:
+        environment["THREADS"] = str(options.threads)
+
     python = subprocess.run([HERE / "setup.sh"], check=True, capture_output=True, text=True).stdout.strip()
     programs = {"convnet": built()} | {peer: [python, str(HERE / "bench.py"), peer] for peer in PEERS}
-    print(f"{machine()}; median of {ROUNDS} rounds, milliseconds (ratio to convnet)\n")
-    print("| job | " + " | ".join(programs) + " |")
-    print("|---|" + "---|" * len(programs))
-    for job in jobs:
-        times = {name: [] for name in programs}
-        for _ in range(ROUNDS):
-            for name, command in programs.items():
-                times[name].append(median_ms(command, job))
-        cells = []
-        ours = statistics.median(times["convnet"]) if None not in times["convnet"] else None
-        for name in programs:
-            known = [time for time in times[name] if time is not None]
-            if not known or ours is None:
-                cells.append("–")
-            else:
-                time = statistics.median(known)
-                cells.append(f"{time:.3f}" if name == "convnet" else f"{time:.3f} ({time / ours:.1f}×)")
-        print(f"| {job} | " + " | ".join(cells) + " |", flush=True)
+    limits = [f"all on {options.threads} thread" if options.threads else "", f"all held to {options.level}" if options.level else ""]
+    print("; ".join(filter(None, [machine(), *limits])))
+    print(f"milliseconds, median of {options.rounds} rounds, and how often it is our time\n")
+    print("| job | " + " | ".join([*programs, "best f32 peer"]) + " |")
+    print("|---|" + "---|" * (len(programs) + 1))
+    for job in options.jobs:
+        print("| " + " | ".join(row(job, programs, options.rounds, environment)) + " |", flush=True)
 
 
 if __name__ == "__main__":
