@@ -14,6 +14,23 @@ convnet! {
         Dense(10, activation = "softmax"),
     ];
 
+    /// Its normalisations are folded into what stands above them when it predicts; one has no layer to fold into.
+    type Normalized = [
+        Input(28, 28, 1),
+        BatchNormalization(),
+        Conv2D(16, (3, 3), use_bias = false),
+        BatchNormalization(momentum = 0.9),
+        ReLU(),
+        MaxPooling2D((2, 2)),
+        SeparableConv2D(16, (3, 3), activation = "linear"),
+        BatchNormalization(momentum = 0.9, scale = false),
+        Activation("tanh"),
+        Flatten(),
+        Dense(10),
+        BatchNormalization(center = false),
+        Softmax(),
+    ];
+
     type Flat = [Input(2, 3, 1), Flatten()];
 
     type Pooled = [Input(4, 6, 2), MaxPooling2D((2, 3))];
@@ -71,6 +88,24 @@ fn a_seed_after_a_prediction_is_as_good_as_before() {
     assert!(early.predict(&image).unwrap() != other, "another seed, other weights");
     assert!(late.predict(&image).unwrap() == early.predict(&image).unwrap());
     assert_eq!(late.fit(&set, quiet()).unwrap().loss(), early.fit(&set, quiet()).unwrap().loss());
+}
+
+#[test]
+fn predictions_follow_the_weights() {
+    let set = datasets::drawn_digits(96, 1).unwrap();
+    let images: Vec<f32> = set.iter().flat_map(|(image, _)| image).collect();
+    let model = || Model::<Normalized>::compile(Adam::default(), CategoricalCrossentropy::default());
+    let (mut trained, mut fresh, mut exact) = (model(), model(), model().exact(true));
+    let before = trained.predict(&images).unwrap();
+    trained.fit(&set, quiet()).unwrap();
+    let after = trained.predict(&images).unwrap();
+    assert!(before != after);
+    fresh.set_weights(trained.weights()).unwrap();
+    assert!(fresh.predict(&images).unwrap() == after, "what was made of the weights before is still in use");
+    exact.set_weights(trained.weights()).unwrap();
+    let difference = |(a, b): (&f32, &f32)| (a - b).abs();
+    let largest = exact.predict(&images).unwrap().iter().zip(&after).map(difference).fold(0.0, f32::max);
+    assert!(largest < 1e-5, "{largest} between one pass and several");
 }
 
 #[test]

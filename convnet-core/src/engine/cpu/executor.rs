@@ -98,6 +98,9 @@ pub struct Executor {
     pool: Pool,
     level: Level,
     derived: Floats,
+    /// Weights with normalisations folded into them, for prediction, and whether they are those of the weights.
+    folded: Floats,
+    folds_are_made: bool,
     /// The workers' memory for groups that go forward only.
     forward: Memory,
     /// Floats of a worker's scratch for kernels, and for gradients on their way to be added.
@@ -137,6 +140,8 @@ impl Executor {
         let group = group(&program, forward);
         let mut executor = Executor {
             derived: Floats::zeros(program.derived),
+            folded: Floats::zeros(program.folded),
+            folds_are_made: false,
             forward: Memory::new(Layout::forward(&program, group), pool.threads()),
             scratch: Floats::default(),
             scratch_floats: [0; 2],
@@ -197,6 +202,7 @@ impl Executor {
 
     /// Rebuilds what kernels derive from the weights: to be called after every change of them.
     pub fn prepare(&mut self, weights: &[f32]) {
+        self.folds_are_made = false;
         let derived = Disjoint::new(&mut self.derived);
         let steps = &self.program.steps;
         self.pool.run(steps.len(), &|_, i| {
@@ -250,7 +256,7 @@ impl Executor {
                 // SAFETY: the store is this thread's alone.
                 unsafe {
                     write_inputs(&store, program, &group, (samples, indices));
-                    pass.forward(&store, &mut scratch, 0..program.steps.len(), &group, true);
+                    pass.forward(&store, &mut scratch, 0..program.steps.len(), &group);
                     outcome.add(pass.losses(&store, &group, (samples, indices), loss, scale));
                     pass.backward(&store, &mut scratch, 0..program.steps.len(), &group, gradient, i > 0);
                 }

@@ -150,16 +150,16 @@ fn across_stages(program: &Program, stage_of: &[usize]) -> Vec<bool> {
 /// For each tensor a slot that no other tensor uses while this one lives.
 fn tensor_slots(program: &Program) -> Slots {
     let mut last_use = vec![0; program.tensors.len()];
-    for (number, step) in program.steps.iter().enumerate() {
-        step.inputs.iter().for_each(|input| last_use[input.tensor] = number);
+    for (number, next) in program.forward.iter().enumerate() {
+        program.tensors_of(next).0.for_each(|tensor| last_use[tensor] = number);
     }
-    last_use[program.result] = program.steps.len();
+    last_use[program.result] = program.forward.len();
     let mut slots = Slots::new(program, true);
     slots.claim(program, 0);
-    for (number, step) in program.steps.iter().enumerate() {
-        slots.claim(program, step.output);
-        let done = step.inputs.iter().map(|input| input.tensor).filter(|&tensor| last_use[tensor] == number);
-        done.for_each(|tensor| slots.free(tensor));
+    for (number, next) in program.forward.iter().enumerate() {
+        let (inputs, output) = program.tensors_of(next);
+        slots.claim(program, output);
+        inputs.filter(|&tensor| last_use[tensor] == number).for_each(|tensor| slots.free(tensor));
     }
     slots
 }

@@ -6,6 +6,7 @@ pub mod aligned;
 mod batch;
 mod disjoint;
 pub mod executor;
+mod fold;
 pub mod kernel;
 pub mod kernels;
 mod layout;

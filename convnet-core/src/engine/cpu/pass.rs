@@ -10,7 +10,7 @@ use super::kernel::{Backward, Forward, Kernel, Noise};
 use super::kernels::merge;
 use super::layout::Layout;
 use super::memory::Scratch;
-use super::program::{Action, Input, Program, Step};
+use super::program::{Action, Input, Next, Program, Step};
 use super::simd::Level;
 use crate::data::Samples;
 use crate::plan::MAX_BRANCHES;
@@ -103,55 +103,88 @@ impl Store<'_> {
 }
 
 impl Pass<'_> {
-    /// The outputs of `steps`, with moving statistics where there are any. `back`: a way back follows.
+    /// The outputs of `steps`, for a way back, with moving statistics where no batch is there to normalise by.
     ///
     /// # Safety
     /// The group's images in the store are the caller's alone.
-    pub unsafe fn forward(
-        &self,
-        store: &Store<'_>,
-        scratch: &mut Scratch<'_>,
-        steps: Range<usize>,
-        group: &Group,
-        back: bool,
-    ) {
-        let (program, places) = (self.program, &group.places);
+    pub unsafe fn forward(&self, store: &Store<'_>, scratch: &mut Scratch<'_>, steps: Range<usize>, group: &Group) {
         for number in steps {
-            let step = &program.steps[number];
-            // SAFETY: the images are the caller's alone, and a step's output is not among its inputs.
-            let output = unsafe { store.tensor(program, step.output, places) };
-            let input = |input: &Input| {
-                // SAFETY: as above; inputs are only read.
-                unsafe { store.read(program, input.tensor, places) }
-            };
-            match &step.action {
-                Action::Kernel(kernel) | Action::Normalize(kernel, _) | Action::Wide(kernel, _) => {
-                    let none: &mut [u8] = &mut [];
-                    // SAFETY: as above.
-                    let kept = if back { unsafe { store.kept(number, &**kernel, places) } } else { none };
-                    kernel.forward(Forward {
+            // SAFETY: the caller's promise.
+            unsafe { self.step(store, scratch, number, group, true) };
+        }
+    }
+
+    /// The network's output, with `folded` weights where there are some.
+    ///
+    /// # Safety
+    /// The group's images in the store are the caller's alone.
+    pub unsafe fn predict(&self, store: &Store<'_>, scratch: &mut Scratch<'_>, folded: &[f32], group: &Group) {
+        let (program, places) = (self.program, &group.places);
+        for next in &program.forward {
+            match next {
+                // SAFETY: the caller's promise.
+                Next::Step(number) => unsafe { self.step(store, scratch, *number, group, false) },
+                Next::Fold(fold, [weights, derived]) => {
+                    // SAFETY: as above; input and output have different places.
+                    let (input, output) = unsafe {
+                        (store.read(program, fold.input, places), store.tensor(program, fold.output, places))
+                    };
+                    fold.kernel.forward(Forward {
                         images: places.len(),
-                        training: back,
-                        noise: self.noise(step, group),
-                        weights: &self.weights[step.weights.clone()],
-                        derived: &self.derived[step.derived.clone()],
-                        input: input(&step.inputs[0]),
+                        training: false,
+                        noise: None,
+                        weights: &folded[weights.clone()],
+                        derived: &folded[derived.clone()],
+                        input,
                         output,
-                        kept,
+                        kept: &mut [],
                         scratch: scratch.kernel,
                     });
                 }
-                Action::Add => {
-                    let mut inputs: [&[f32]; MAX_BRANCHES] = [&[]; MAX_BRANCHES];
-                    step.inputs.iter().zip(&mut inputs).for_each(|(one, place)| *place = input(one));
-                    merge::add(self.level, &inputs[..step.inputs.len()], output);
-                }
-                Action::Concatenate(channels) => {
-                    let mut parts: [(&[f32], usize); MAX_BRANCHES] = [(&[], 0); MAX_BRANCHES];
-                    let inputs = step.inputs.iter().map(input).zip(channels.iter().copied());
-                    parts.iter_mut().zip(inputs).for_each(|(place, part)| *place = part);
-                    merge::concatenate(&parts[..step.inputs.len()], output);
-                }
+            }
+        }
+    }
+
+    /// The output of a step. `back`: a way back follows.
+    ///
+    /// # Safety
+    /// The group's images in the store are the caller's alone.
+    unsafe fn step(&self, store: &Store<'_>, scratch: &mut Scratch<'_>, number: usize, group: &Group, back: bool) {
+        let (program, places) = (self.program, &group.places);
+        let step = &program.steps[number];
+        // SAFETY: the images are the caller's alone, and a step's output is not among its inputs.
+        let output = unsafe { store.tensor(program, step.output, places) };
+        let input = |input: &Input| {
+            // SAFETY: as above; inputs are only read.
+            unsafe { store.read(program, input.tensor, places) }
+        };
+        match &step.action {
+            Action::Kernel(kernel) | Action::Normalize(kernel, _) | Action::Wide(kernel, _) => {
+                let none: &mut [u8] = &mut [];
+                // SAFETY: as above.
+                let kept = if back { unsafe { store.kept(number, &**kernel, places) } } else { none };
+                kernel.forward(Forward {
+                    images: places.len(),
+                    training: back,
+                    noise: self.noise(step, group),
+                    weights: &self.weights[step.weights.clone()],
+                    derived: &self.derived[step.derived.clone()],
+                    input: input(&step.inputs[0]),
+                    output,
+                    kept,
+                    scratch: scratch.kernel,
+                });
+            }
+            Action::Add => {
+                let mut inputs: [&[f32]; MAX_BRANCHES] = [&[]; MAX_BRANCHES];
+                step.inputs.iter().zip(&mut inputs).for_each(|(one, place)| *place = input(one));
+                merge::add(self.level, &inputs[..step.inputs.len()], output);
+            }
+            Action::Concatenate(channels) => {
+                let mut parts: [(&[f32], usize); MAX_BRANCHES] = [(&[], 0); MAX_BRANCHES];
+                let inputs = step.inputs.iter().map(input).zip(channels.iter().copied());
+                parts.iter_mut().zip(inputs).for_each(|(place, part)| *place = part);
+                merge::concatenate(&parts[..step.inputs.len()], output);
             }
         }
     }

@@ -5,6 +5,7 @@
 
 use super::aligned::LINE;
 use super::executor::Settings;
+use super::fold::{Fold, linked};
 use super::kernel::Kernel;
 use super::kernels;
 use super::kernels::batch_normalization::BatchStatistics;
@@ -75,9 +76,20 @@ pub(super) enum Source {
     Wide(usize, Range<usize>),
 }
 
+/// What prediction does next.
+pub(super) enum Next {
+    /// A step, by its number.
+    Step(usize),
+    /// A fold instead of several, and its places in the buffer of folded floats: weights, and what is derived from them.
+    Fold(Fold, [Range<usize>; 2]),
+}
+
 /// A plan as steps.
 pub(super) struct Program {
     pub steps: Vec<Step>,
+    /// The steps of prediction, and how many floats its folds have.
+    pub forward: Vec<Next>,
+    pub folded: usize,
     /// Values an image of each tensor; 0 for those inside of a step, which are nowhere.
     pub tensors: Vec<usize>,
     /// The tensor with the network's output.
@@ -110,9 +122,12 @@ impl Program {
         graph.join_activations();
         let asked = asked_for(plan, &graph, settings.input_gradient);
         let (mut steps, derived) = steps(plan, &graph, &asked, settings);
+        let (forward, folded) = forward(&graph, &steps, settings);
         mark_first(&mut steps, graph.tensors.len());
         let gradients = place_gradients(&mut steps);
         Program {
+            forward,
+            folded,
             tensors: made(&steps, graph.tensors),
             result: graph.output,
             head: plan.layers.last().map_or(Activation::Linear, |layer| layer.op.activation()),
@@ -144,7 +159,20 @@ impl Program {
 
     /// The most scratch that a kernel wants for `images` images.
     pub fn scratch(&self, images: usize) -> usize {
-        self.steps.iter().filter_map(Step::kernel).map(|kernel| kernel.scratch(images)).max().unwrap_or(0)
+        let folds = self.forward.iter().filter_map(|next| match next {
+            Next::Fold(fold, _) => Some(&*fold.kernel),
+            Next::Step(_) => None,
+        });
+        self.steps.iter().filter_map(Step::kernel).chain(folds).map(|kernel| kernel.scratch(images)).max().unwrap_or(0)
+    }
+
+    /// The tensors that a step of prediction takes and makes.
+    pub fn tensors_of<'a>(&'a self, next: &'a Next) -> (impl Iterator<Item = usize> + use<'a>, usize) {
+        let (inputs, input, output) = match next {
+            Next::Step(number) => (&self.steps[*number].inputs[..], None, self.steps[*number].output),
+            Next::Fold(fold, _) => (&[][..], Some(fold.input), fold.output),
+        };
+        (inputs.iter().map(|input| input.tensor).chain(input), output)
     }
 
     /// Values an image of the largest tensor whose gradient several steps add to.
@@ -217,6 +245,36 @@ fn steps(plan: &Plan, graph: &Graph, asked: &[bool], settings: &Settings) -> (Ve
     (steps, derived)
 }
 
+/// The steps of prediction, and how many floats their folds have.
+fn forward(graph: &Graph, steps: &[Step], settings: &Settings) -> (Vec<Next>, usize) {
+    let consumers = graph.consumers();
+    let (mut forward, mut folded, mut at, mut number) = (Vec::new(), 0, 0, 0);
+    let mut take = |len: usize| {
+        let start = folded;
+        folded += len.next_multiple_of(LINE);
+        start..start + len
+    };
+    while at < graph.operations.len() {
+        let operations = &graph.operations[at..];
+        let before = number;
+        let result = match Fold::new(&operations[..linked(operations, &consumers)], settings) {
+            Some((fold, count)) => {
+                let places = [take(fold.weights()), take(fold.kernel.derived())];
+                forward.push(Next::Fold(fold, places));
+                operations[count - 1].result
+            }
+            None => {
+                forward.push(Next::Step(number));
+                steps[number].output
+            }
+        };
+        number += 1 + steps[number..].iter().take_while(|step| step.output != result).count();
+        at += 1 + operations.iter().take_while(|one| one.result != result).count();
+        debug_assert!(number > before && number <= steps.len(), "a step ends where a fold does");
+    }
+    (forward, folded)
+}
+
 /// The sizes of those tensors that are there between the steps.
 fn made(steps: &[Step], sizes: Vec<usize>) -> Vec<usize> {
     let made: HashSet<usize> = steps.iter().map(|step| step.output).chain([0]).collect();
@@ -241,14 +299,8 @@ fn action(
         }
         _ => {}
     }
-    // A kernel may cover what follows as long as nothing else sees the tensors in between, and each operation takes them
-    // in the shape in which the one before makes them (a `Reshape` is no operation).
-    let linked = operations.windows(2).take_while(|pair| {
-        let [above, below] = pair else { return false };
-        consumers[above.result] == 1 && below.inputs == [above.result] && below.input.same(&above.output)
-    });
-    let chain: Vec<(Op, Shape, Shape)> =
-        operations[..=linked.count()].iter().map(|one| (one.op, one.input, one.output)).collect();
+    let linked = &operations[..linked(operations, consumers)];
+    let chain: Vec<(Op, Shape, Shape)> = linked.iter().map(|one| (one.op, one.input, one.output)).collect();
     let Settings { exact, level, wide, .. } = *settings;
     let Some((kernel, covered)) = kernels::choose(&chain, !asked[head.inputs[0]], exact, level) else {
         unreachable!("the graph has dropped what moves nothing");
@@ -333,7 +385,8 @@ mod tests {
     use crate::layers::Window;
     use crate::layers::activation::{Alone, Linear, Relu, Tanh};
     use crate::layers::{
-        conv2d::Conv2D, dense::Dense, flatten::Flatten, max_pooling2d::MaxPooling2D, reshape::Reshape,
+        batch_normalization::BatchNormalization, conv2d::Conv2D, dense::Dense, flatten::Flatten,
+        max_pooling2d::MaxPooling2D, reshape::Reshape,
     };
     use crate::shape::size::Map;
     use crate::shape::walk::Valid;
@@ -380,5 +433,26 @@ mod tests {
         let program = program(&Reshaped::PLAN);
         assert_eq!(program.steps.len(), 2);
         assert_eq!(program.tensor_floats(), 100 + 1024 + 256);
+    }
+
+    /// Convolution, normalisation, relu and pooling, as ResNets have them.
+    struct Normalized;
+
+    impl Definition for Normalized {
+        const NAME: &'static str = "Normalized";
+        type Input = Map<10, 10, 1>;
+        type Sizes = (U10, U10, U1);
+        type Layers = ((Linear16, Norm), ((Alone<Relu>, Halves), Flatten));
+    }
+
+    type Linear16 = Conv2D<U16, Window<U3, U3, U1, U1, U1, U1, Valid>, Linear, false>;
+    type Norm = BatchNormalization<{ 0.99_f64.to_bits() }, { 1e-3_f64.to_bits() }, true, true>;
+
+    #[test]
+    fn prediction_folds_what_training_takes_step_by_step() {
+        let inexact = Program::new(&Normalized::PLAN, &Settings::default());
+        assert_eq!((inexact.steps.len(), inexact.forward.len()), (4, 1));
+        let exact = program(&Normalized::PLAN);
+        assert_eq!((exact.steps.len(), exact.forward.len()), (4, 4));
     }
 }

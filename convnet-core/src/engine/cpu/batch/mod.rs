@@ -213,7 +213,7 @@ impl Run<'_, '_> {
             // SAFETY: groups do not share images, and a thread runs one piece at a time.
             unsafe {
                 let mut scratch = run.whole.scratch.of(lane.thread);
-                run.whole.pass.forward(&run.store, &mut scratch, steps.clone(), group, true);
+                run.whole.pass.forward(&run.store, &mut scratch, steps.clone(), group);
             }
         });
     }

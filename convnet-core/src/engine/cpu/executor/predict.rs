@@ -7,6 +7,7 @@ use crate::engine::cpu::kernels::activate;
 use crate::engine::cpu::layout::Layout;
 use crate::engine::cpu::memory::{Memory, Scratches};
 use crate::engine::cpu::pass::{Group, Pass};
+use crate::engine::cpu::program::Next;
 use crate::train::Loss;
 use std::ops::Range;
 
@@ -14,6 +15,7 @@ impl Executor {
     /// Losses over the samples `range`, without gradients and penalties.
     pub fn evaluate(&mut self, samples: &Samples, range: Range<usize>, weights: &[f32], loss: &Loss) -> Outcome {
         let mut total = Outcome::default();
+        self.fold(weights);
         let room = LANES * self.forward.layout.room;
         for start in range.clone().step_by(room) {
             let block = start..range.end.min(start + room);
@@ -22,8 +24,25 @@ impl Executor {
         total
     }
 
+    /// Makes the folded weights, if these have changed since.
+    fn fold(&mut self, weights: &[f32]) {
+        if std::mem::replace(&mut self.folds_are_made, true) {
+            return;
+        }
+        let folded = Disjoint::new(&mut self.folded);
+        let steps = &self.program.forward;
+        self.pool.run(steps.len(), &|_, i| {
+            if let Next::Fold(fold, [to, derived]) = &steps[i] {
+                // SAFETY: places do not overlap, and each fold is one item.
+                let (to, derived) = unsafe { (folded.part(to.clone()), folded.part(derived.clone())) };
+                fold.prepare(weights, to, derived);
+            }
+        });
+    }
+
     fn evaluate_block(&mut self, samples: &Samples, block: Range<usize>, weights: &[f32], loss: &Loss) -> Outcome {
         let program = &self.program;
+        let folded = &self.folded;
         let workers = self.forward.workers();
         let layout = workers.layout;
         let scratch = Scratches { all: Disjoint::new(&mut self.scratch), floats: self.scratch_floats };
@@ -44,7 +63,7 @@ impl Executor {
                     .chunks_mut(program.input)
                     .enumerate()
                     .for_each(|(slot, input)| samples.write(first + slot, input));
-                pass.forward(&store, &mut scratch, 0..program.steps.len(), &group, false);
+                pass.predict(&store, &mut scratch, folded, &group);
                 store.read(program, program.result, &group.places)
             };
             *outcome = Outcome { images, ..Outcome::default() };
@@ -59,8 +78,10 @@ impl Executor {
 
     /// The network's outputs for `inputs`, one image after the other.
     pub fn predict(&mut self, inputs: &[f32], outputs: &mut [f32], weights: &[f32]) {
+        self.fold(weights);
         let (program, level) = (&self.program, self.level);
         let images = inputs.len() / program.input.max(1);
+        let folded = &self.folded;
         let workers = self.forward.workers();
         // A few images are shared out, too: no result depends on which images go together. Smaller shares would be
         // more even, but many weights are better read once.
@@ -81,7 +102,7 @@ impl Executor {
             unsafe {
                 let input = &inputs[first * program.input..last * program.input];
                 store.tensor(program, 0, &group.places).copy_from_slice(input);
-                pass.forward(&store, &mut scratch, 0..program.steps.len(), &group, false);
+                pass.predict(&store, &mut scratch, folded, &group);
                 output.copy_from_slice(store.read(program, program.result, &group.places));
             }
             activate::activate(level, program.head, output, program.row);
@@ -113,7 +134,7 @@ impl Executor {
             // SAFETY: nothing else runs, and no slice outlives the next use of the store.
             unsafe {
                 store.tensor(program, 0, &group.places).copy_from_slice(input);
-                pass.forward(&store, &mut scratch, steps.clone(), &group, true);
+                pass.forward(&store, &mut scratch, steps.clone(), &group);
                 let mut output = store.read(program, program.result, &group.places).to_vec();
                 activate::activate(level, program.head, &mut output, program.row);
                 let gradient = store.gradient(program, program.result, &group.places);
