@@ -6,6 +6,10 @@
 //! pixels around its maximum: a lane permute picks them out of the window's 4×4, so that it costs nine multiply-adds a
 //! window instead of 36. Several channels go through the same code one after the other.
 //!
+//! Large maps go in bands of rows: all filters and channels of a band while its outputs and their gradients are in the
+//! second cache. (The gradient of a map of 224 × 224 × 64 outputs, 26 MB with the outputs, otherwise comes from memory
+//! once for each channel and block of filters: six times, with vectors of eight floats 24 times.)
+//!
 //! A window whose pixels are all zero (most of a digit's image) is answered by the bias alone. That is exact for
 //! finite weights; infinite or NaN weights do not show in such windows, but do in every other.
 //!
@@ -14,9 +18,20 @@
 use super::block::{Block, carve, carved, maximum};
 use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
 use crate::engine::cpu::simd::{Level, Simd, Vectorized, vectorize};
+use std::ops::Range;
 
 /// Where the four positions of a pooling window lie in a pair of rows, as `Select::pick` counts: what `kept` holds.
 const CORNERS: [f32; 4] = [0.0, 1.0, 8.0, 9.0];
+
+/// Outputs that are worked on together, every filter and channel, so that a large map comes from memory once: with
+/// their gradients half of the second cache of smaller machines.
+const TOGETHER: usize = 32 * 1024;
+
+/// Of so many pieces of a map: images and pieces that are worked on together; several images only of one channel.
+fn together(block: &Block, pieces: usize) -> (usize, usize) {
+    let images = if block.channels == 1 { (TOGETHER / block.output_len()).max(1) } else { 1 };
+    (images, (TOGETHER * pieces / block.output_len()).clamp(1, pieces))
+}
 
 /// The kernel: the gradient of the input is not computed.
 pub(super) struct Thin {
@@ -34,7 +49,7 @@ impl Thin {
 
 impl Kernel for Thin {
     fn scratch(&self, _images: usize) -> usize {
-        carved(&[self.block.height * self.block.width])
+        carved(&[self.block.input_len()])
     }
 
     fn kept(&self) -> usize {
@@ -63,24 +78,44 @@ impl Vectorized for RunForward<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        let mut filter = 0;
-        while filter < self.block.filters {
-            let two = filter + 2 * S::LANES <= self.block.filters;
-            match (two, self.block.channels) {
-                (true, 1) => self.filters::<S, 2, true>(s, filter),
-                (true, _) => self.filters::<S, 2, false>(s, filter),
-                (false, 1) => self.filters::<S, 1, true>(s, filter),
-                (false, _) => self.filters::<S, 1, false>(s, filter),
+        let pairs = self.block.convolved().0.div_ceil(2);
+        let (images_together, pairs_together) = together(&self.block, pairs);
+        for image in (0..self.pass.images).step_by(images_together) {
+            let images = image..self.pass.images.min(image + images_together);
+            for pair in (0..pairs).step_by(pairs_together) {
+                self.part(s, images.clone(), pair..pairs.min(pair + pairs_together));
             }
-            filter += if two { 2 } else { 1 } * S::LANES;
         }
     }
 }
 
 impl RunForward<'_> {
-    /// All windows of all images for `N` vectors of filters. `ONE` channel: the weights stay in registers.
+    /// Some pairs of rows of the convolution of some images.
     #[inline(always)]
-    fn filters<S: Simd, const N: usize, const ONE: bool>(&mut self, s: S, filter: usize) {
+    fn part<S: Simd>(&mut self, s: S, images: Range<usize>, pairs: Range<usize>) {
+        let mut filter = 0;
+        while filter < self.block.filters {
+            let two = filter + 2 * S::LANES <= self.block.filters;
+            let (images, pairs) = (images.clone(), pairs.clone());
+            match (two, self.block.channels) {
+                (true, 1) => self.filters::<S, 2, true>(s, images, pairs, filter),
+                (true, _) => self.filters::<S, 2, false>(s, images, pairs, filter),
+                (false, 1) => self.filters::<S, 1, true>(s, images, pairs, filter),
+                (false, _) => self.filters::<S, 1, false>(s, images, pairs, filter),
+            }
+            filter += if two { 2 } else { 1 } * S::LANES;
+        }
+    }
+
+    /// The same for `N` vectors of filters. `ONE` channel: the weights stay in registers.
+    #[inline(always)]
+    fn filters<S: Simd, const N: usize, const ONE: bool>(
+        &mut self,
+        s: S,
+        images: Range<usize>,
+        pairs: Range<usize>,
+        filter: usize,
+    ) {
         let Block { height, width, channels, filters, bias, pooled, .. } = self.block;
         let (rows, columns) = self.block.convolved();
         let weights = self.pass.weights;
@@ -96,9 +131,9 @@ impl RunForward<'_> {
             }
             let kernel = weights.as_ptr().add(filter);
             let first = load_taps::<S, N>(s, kernel, channels * filters);
-            for image in 0..self.pass.images {
+            for image in images {
                 let x = self.pass.input[image * height * width * channels..].as_ptr();
-                for i in 0..rows.div_ceil(2) {
+                for i in pairs.clone() {
                     // Where there is no pooling, the last window of an odd map overlaps the one before it.
                     let row = (2 * i).min(rows - 2);
                     let mut left = if ONE { two_columns(x.add(row * width), width) } else { 1 };
@@ -119,7 +154,7 @@ impl RunForward<'_> {
                             }
                         }
                         if pooled {
-                            let at = ((image * (rows / 2) + i) * (columns / 2) + j) * filters + filter;
+                            let at = ((image * (rows / 2) + row / 2) * (columns / 2) + j) * filters + filter;
                             self.store_maximum(s, sums, at);
                         } else {
                             let at = ((image * rows + row) * columns + column) * filters + filter;
@@ -234,43 +269,76 @@ impl Vectorized for RunBackward<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         let mut scratch = std::mem::take(&mut self.pass.scratch);
-        let plane = carve(&mut scratch, self.block.height * self.block.width);
+        let planes = carve(&mut scratch, self.block.input_len());
+        let (rows, _) = self.block.output();
+        let (images_together, rows_together) = together(&self.block, rows);
+        for image in (0..self.pass.images).step_by(images_together) {
+            let images = image..self.pass.images.min(image + images_together);
+            if self.block.channels > 1 {
+                self.split(image, planes);
+            }
+            for row in (0..rows).step_by(rows_together) {
+                self.part(s, images.clone(), row..rows.min(row + rows_together), planes);
+                // From here on, sums are added to those of the first part.
+                self.pass.accumulate = true;
+            }
+        }
+    }
+}
+
+impl RunBackward<'_> {
+    /// Rearranges an image (positions, channels) to (channels, positions).
+    fn split(&self, image: usize, planes: &mut [f32]) {
+        let Block { height, width, channels, .. } = self.block;
+        let pixels = &self.pass.input[image * self.block.input_len()..][..self.block.input_len()];
+        for (channel, plane) in planes.chunks_exact_mut(height * width).enumerate() {
+            for (to, pixel) in plane.iter_mut().zip(pixels.chunks_exact(channels)) {
+                *to = pixel[channel];
+            }
+        }
+    }
+
+    /// What some rows of the output of some images give.
+    #[inline(always)]
+    fn part<S: Simd>(&mut self, s: S, images: Range<usize>, rows: Range<usize>, planes: &[f32]) {
         // 18 sums and what they are made of fit into 32 registers, nine into 16.
         let wide = S::REGISTERS >= 32;
         let mut filter = 0;
         while filter < self.block.filters {
             let two = wide && filter + 2 * S::LANES <= self.block.filters;
             for channel in 0..self.block.channels {
+                let (images, rows) = (images.clone(), rows.clone());
                 match (two, self.block.pooled) {
-                    (true, true) => self.pooled::<S, 2>(s, filter, channel, plane),
-                    (true, false) => self.unpooled::<S, 2>(s, filter, channel),
-                    (false, true) => self.pooled::<S, 1>(s, filter, channel, plane),
-                    (false, false) => self.unpooled::<S, 1>(s, filter, channel),
+                    (true, true) => self.pooled::<S, 2>(s, images, rows, filter, channel, planes),
+                    (true, false) => self.unpooled::<S, 2>(s, images, rows, filter, channel),
+                    (false, true) => self.pooled::<S, 1>(s, images, rows, filter, channel, planes),
+                    (false, false) => self.unpooled::<S, 1>(s, images, rows, filter, channel),
                 }
             }
             filter += if two { 2 } else { 1 } * S::LANES;
         }
     }
-}
 
-impl RunBackward<'_> {
     /// The weights' gradient of one channel and `N` vectors of filters, through the pooling.
     #[inline(always)]
-    fn pooled<S: Simd, const N: usize>(&mut self, s: S, filter: usize, channel: usize, plane: &mut [f32]) {
-        let Block { width, channels, filters, .. } = self.block;
+    fn pooled<S: Simd, const N: usize>(
+        &mut self,
+        s: S,
+        images: Range<usize>,
+        part: Range<usize>,
+        filter: usize,
+        channel: usize,
+        planes: &[f32],
+    ) {
+        let Block { height, width, channels, filters, .. } = self.block;
         let (rows, columns) = self.block.output();
         let (mut sums, mut biases) = ([[s.splat(0.0); N]; 9], [s.splat(0.0); N]);
-        for image in 0..self.pass.images {
-            let pixels = &self.pass.input[image * self.block.input_len()..][..self.block.input_len()];
-            let x = if channels == 1 {
-                pixels.as_ptr()
-            } else {
-                for (to, pixel) in plane.iter_mut().zip(pixels.chunks_exact(channels)) {
-                    *to = pixel[channel];
-                }
-                plane.as_ptr()
+        for image in images {
+            let x = match channels {
+                1 => self.pass.input[image * height * width..].as_ptr(),
+                _ => planes[channel * height * width..].as_ptr(),
             };
-            for i in 0..rows {
+            for i in part.clone() {
                 // SAFETY: `check_backward` has checked all lengths; a window's 4×4 pixels lie in the image, since
                 // `2 · rows + 2 ≤ height`, and likewise for columns.
                 unsafe {
@@ -326,12 +394,19 @@ impl RunBackward<'_> {
 
     /// The same without pooling.
     #[inline(always)]
-    fn unpooled<S: Simd, const N: usize>(&mut self, s: S, filter: usize, channel: usize) {
+    fn unpooled<S: Simd, const N: usize>(
+        &mut self,
+        s: S,
+        images: Range<usize>,
+        part: Range<usize>,
+        filter: usize,
+        channel: usize,
+    ) {
         let Block { width, channels, filters, .. } = self.block;
         let (rows, columns) = self.block.output();
         let (mut sums, mut biases) = ([[s.splat(0.0); N]; 9], [s.splat(0.0); N]);
-        for image in 0..self.pass.images {
-            for i in 0..rows {
+        for image in images {
+            for i in part.clone() {
                 // SAFETY: `check_backward` has checked all lengths; the 3×3 pixels of an output lie in the image.
                 unsafe {
                     let row = self.pass.input.as_ptr().add(image * self.block.input_len() + i * width * channels);
