@@ -6,14 +6,17 @@
 //! pixels around its maximum: a lane permute picks them out of the window's 4×4, so that it costs nine multiply-adds a
 //! window instead of 36. Several channels go through the same code one after the other.
 //!
-//! Large maps go in bands of rows: all filters and channels of a band while its outputs and their gradients are in the
-//! second cache. (The gradient of a map of 224 × 224 × 64 outputs, 26 MB with the outputs, otherwise comes from memory
-//! once for each channel and block of filters: six times, with vectors of eight floats 24 times.)
+//! Backward, large maps go in bands of rows: all filters and channels of a band while its outputs and their gradients
+//! are in the second cache. (224 × 224 × 64 outputs and gradients, 26 MB, otherwise come from memory once for each
+//! channel and block of filters: six times, with vectors of eight floats 24 times.) Forward, bands make no clear
+//! difference.
 //!
 //! A window whose pixels are all zero (most of a digit's image) is answered by the bias alone. That is exact for
 //! finite weights; infinite or NaN weights do not show in such windows, but do in every other.
 //!
-//! Tried: Winograd would save a fifth of the multiply-adds of a window, and adds as many shuffles of registers.
+//! Tried: Winograd would save a fifth of the multiply-adds of a window, and adds as many shuffles of registers. Strips
+//! of three or four windows and one vector of filters, for more independent sums than the eight of a window (which just
+//! cover the latency of the multiply-adds): the compiler keeps 16 sums in memory, 1.5 times slower.
 
 use super::block::{Block, carve, carved, maximum};
 use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
@@ -23,8 +26,8 @@ use std::ops::Range;
 /// Where the four positions of a pooling window lie in a pair of rows, as `Select::pick` counts: what `kept` holds.
 const CORNERS: [f32; 4] = [0.0, 1.0, 8.0, 9.0];
 
-/// Outputs that are worked on together, every filter and channel, so that a large map comes from memory once: with
-/// their gradients half of the second cache of smaller machines.
+/// Outputs whose gradients are worked on together, every filter and channel, so that a large map comes from memory
+/// once: with the gradients half of the second cache of smaller machines.
 const TOGETHER: usize = 32 * 1024;
 
 /// Of so many pieces of a map: images and pieces that are worked on together; several images only of one channel.
@@ -78,44 +81,24 @@ impl Vectorized for RunForward<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        let pairs = self.block.convolved().0.div_ceil(2);
-        let (images_together, pairs_together) = together(&self.block, pairs);
-        for image in (0..self.pass.images).step_by(images_together) {
-            let images = image..self.pass.images.min(image + images_together);
-            for pair in (0..pairs).step_by(pairs_together) {
-                self.part(s, images.clone(), pair..pairs.min(pair + pairs_together));
+        let mut filter = 0;
+        while filter < self.block.filters {
+            let two = filter + 2 * S::LANES <= self.block.filters;
+            match (two, self.block.channels) {
+                (true, 1) => self.filters::<S, 2, true>(s, filter),
+                (true, _) => self.filters::<S, 2, false>(s, filter),
+                (false, 1) => self.filters::<S, 1, true>(s, filter),
+                (false, _) => self.filters::<S, 1, false>(s, filter),
             }
+            filter += if two { 2 } else { 1 } * S::LANES;
         }
     }
 }
 
 impl RunForward<'_> {
-    /// Some pairs of rows of the convolution of some images.
+    /// All windows of all images for `N` vectors of filters. `ONE` channel: the weights stay in registers.
     #[inline(always)]
-    fn part<S: Simd>(&mut self, s: S, images: Range<usize>, pairs: Range<usize>) {
-        let mut filter = 0;
-        while filter < self.block.filters {
-            let two = filter + 2 * S::LANES <= self.block.filters;
-            let (images, pairs) = (images.clone(), pairs.clone());
-            match (two, self.block.channels) {
-                (true, 1) => self.filters::<S, 2, true>(s, images, pairs, filter),
-                (true, _) => self.filters::<S, 2, false>(s, images, pairs, filter),
-                (false, 1) => self.filters::<S, 1, true>(s, images, pairs, filter),
-                (false, _) => self.filters::<S, 1, false>(s, images, pairs, filter),
-            }
-            filter += if two { 2 } else { 1 } * S::LANES;
-        }
-    }
-
-    /// The same for `N` vectors of filters. `ONE` channel: the weights stay in registers.
-    #[inline(always)]
-    fn filters<S: Simd, const N: usize, const ONE: bool>(
-        &mut self,
-        s: S,
-        images: Range<usize>,
-        pairs: Range<usize>,
-        filter: usize,
-    ) {
+    fn filters<S: Simd, const N: usize, const ONE: bool>(&mut self, s: S, filter: usize) {
         let Block { height, width, channels, filters, bias, pooled, .. } = self.block;
         let (rows, columns) = self.block.convolved();
         let weights = self.pass.weights;
@@ -131,9 +114,9 @@ impl RunForward<'_> {
             }
             let kernel = weights.as_ptr().add(filter);
             let first = load_taps::<S, N>(s, kernel, channels * filters);
-            for image in images {
+            for image in 0..self.pass.images {
                 let x = self.pass.input[image * height * width * channels..].as_ptr();
-                for i in pairs.clone() {
+                for i in 0..rows.div_ceil(2) {
                     // Where there is no pooling, the last window of an odd map overlaps the one before it.
                     let row = (2 * i).min(rows - 2);
                     let mut left = if ONE { two_columns(x.add(row * width), width) } else { 1 };
@@ -154,7 +137,7 @@ impl RunForward<'_> {
                             }
                         }
                         if pooled {
-                            let at = ((image * (rows / 2) + row / 2) * (columns / 2) + j) * filters + filter;
+                            let at = ((image * (rows / 2) + i) * (columns / 2) + j) * filters + filter;
                             self.store_maximum(s, sums, at);
                         } else {
                             let at = ((image * rows + row) * columns + column) * filters + filter;
