@@ -6,17 +6,35 @@
 //! pixels around its maximum: a lane permute picks them out of the window's 4×4, so that it costs nine multiply-adds a
 //! window instead of 36. Several channels go through the same code one after the other.
 //!
+//! Backward, large maps go in bands of rows: all filters and channels of a band while its outputs and their gradients
+//! are in the second cache. (224 × 224 × 64 outputs and gradients, 26 MB, otherwise come from memory once for each
+//! channel and block of filters: six times, with vectors of eight floats 24 times.) Forward, bands make no clear
+//! difference.
+//!
 //! A window whose pixels are all zero (most of a digit's image) is answered by the bias alone. That is exact for
 //! finite weights; infinite or NaN weights do not show in such windows, but do in every other.
 //!
-//! Tried: Winograd would save a fifth of the multiply-adds of a window, and adds as many shuffles of registers.
+//! Tried: Winograd would save a fifth of the multiply-adds of a window, and adds as many shuffles of registers. Strips
+//! of three or four windows and one vector of filters, for more independent sums than the eight of a window (which just
+//! cover the latency of the multiply-adds): the compiler keeps 16 sums in memory, 1.5 times slower.
 
 use super::block::{Block, carve, carved, maximum};
 use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
 use crate::engine::cpu::simd::{Level, Simd, Vectorized, vectorize};
+use std::ops::Range;
 
 /// Where the four positions of a pooling window lie in a pair of rows, as `Select::pick` counts: what `kept` holds.
 const CORNERS: [f32; 4] = [0.0, 1.0, 8.0, 9.0];
+
+/// Outputs whose gradients are worked on together, every filter and channel, so that a large map comes from memory
+/// once: with the gradients half of the second cache of smaller machines.
+const TOGETHER: usize = 32 * 1024;
+
+/// Of so many pieces of a map: images and pieces that are worked on together; several images only of one channel.
+fn together(block: &Block, pieces: usize) -> (usize, usize) {
+    let images = if block.channels == 1 { (TOGETHER / block.output_len()).max(1) } else { 1 };
+    (images, (TOGETHER * pieces / block.output_len()).clamp(1, pieces))
+}
 
 /// The kernel: the gradient of the input is not computed.
 pub(super) struct Thin {
@@ -34,7 +52,7 @@ impl Thin {
 
 impl Kernel for Thin {
     fn scratch(&self, _images: usize) -> usize {
-        carved(&[self.block.height * self.block.width])
+        carved(&[self.block.input_len()])
     }
 
     fn kept(&self) -> usize {
@@ -234,43 +252,76 @@ impl Vectorized for RunBackward<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         let mut scratch = std::mem::take(&mut self.pass.scratch);
-        let plane = carve(&mut scratch, self.block.height * self.block.width);
+        let planes = carve(&mut scratch, self.block.input_len());
+        let (rows, _) = self.block.output();
+        let (images_together, rows_together) = together(&self.block, rows);
+        for image in (0..self.pass.images).step_by(images_together) {
+            let images = image..self.pass.images.min(image + images_together);
+            if self.block.channels > 1 {
+                self.split(image, planes);
+            }
+            for row in (0..rows).step_by(rows_together) {
+                self.part(s, images.clone(), row..rows.min(row + rows_together), planes);
+                // From here on, sums are added to those of the first part.
+                self.pass.accumulate = true;
+            }
+        }
+    }
+}
+
+impl RunBackward<'_> {
+    /// Rearranges an image (positions, channels) to (channels, positions).
+    fn split(&self, image: usize, planes: &mut [f32]) {
+        let Block { height, width, channels, .. } = self.block;
+        let pixels = &self.pass.input[image * self.block.input_len()..][..self.block.input_len()];
+        for (channel, plane) in planes.chunks_exact_mut(height * width).enumerate() {
+            for (to, pixel) in plane.iter_mut().zip(pixels.chunks_exact(channels)) {
+                *to = pixel[channel];
+            }
+        }
+    }
+
+    /// What some rows of the output of some images give.
+    #[inline(always)]
+    fn part<S: Simd>(&mut self, s: S, images: Range<usize>, rows: Range<usize>, planes: &[f32]) {
         // 18 sums and what they are made of fit into 32 registers, nine into 16.
         let wide = S::REGISTERS >= 32;
         let mut filter = 0;
         while filter < self.block.filters {
             let two = wide && filter + 2 * S::LANES <= self.block.filters;
             for channel in 0..self.block.channels {
+                let (images, rows) = (images.clone(), rows.clone());
                 match (two, self.block.pooled) {
-                    (true, true) => self.pooled::<S, 2>(s, filter, channel, plane),
-                    (true, false) => self.unpooled::<S, 2>(s, filter, channel),
-                    (false, true) => self.pooled::<S, 1>(s, filter, channel, plane),
-                    (false, false) => self.unpooled::<S, 1>(s, filter, channel),
+                    (true, true) => self.pooled::<S, 2>(s, images, rows, filter, channel, planes),
+                    (true, false) => self.unpooled::<S, 2>(s, images, rows, filter, channel),
+                    (false, true) => self.pooled::<S, 1>(s, images, rows, filter, channel, planes),
+                    (false, false) => self.unpooled::<S, 1>(s, images, rows, filter, channel),
                 }
             }
             filter += if two { 2 } else { 1 } * S::LANES;
         }
     }
-}
 
-impl RunBackward<'_> {
     /// The weights' gradient of one channel and `N` vectors of filters, through the pooling.
     #[inline(always)]
-    fn pooled<S: Simd, const N: usize>(&mut self, s: S, filter: usize, channel: usize, plane: &mut [f32]) {
-        let Block { width, channels, filters, .. } = self.block;
+    fn pooled<S: Simd, const N: usize>(
+        &mut self,
+        s: S,
+        images: Range<usize>,
+        part: Range<usize>,
+        filter: usize,
+        channel: usize,
+        planes: &[f32],
+    ) {
+        let Block { height, width, channels, filters, .. } = self.block;
         let (rows, columns) = self.block.output();
         let (mut sums, mut biases) = ([[s.splat(0.0); N]; 9], [s.splat(0.0); N]);
-        for image in 0..self.pass.images {
-            let pixels = &self.pass.input[image * self.block.input_len()..][..self.block.input_len()];
-            let x = if channels == 1 {
-                pixels.as_ptr()
-            } else {
-                for (to, pixel) in plane.iter_mut().zip(pixels.chunks_exact(channels)) {
-                    *to = pixel[channel];
-                }
-                plane.as_ptr()
+        for image in images {
+            let x = match channels {
+                1 => self.pass.input[image * height * width..].as_ptr(),
+                _ => planes[channel * height * width..].as_ptr(),
             };
-            for i in 0..rows {
+            for i in part.clone() {
                 // SAFETY: `check_backward` has checked all lengths; a window's 4×4 pixels lie in the image, since
                 // `2 · rows + 2 ≤ height`, and likewise for columns.
                 unsafe {
@@ -326,12 +377,19 @@ impl RunBackward<'_> {
 
     /// The same without pooling.
     #[inline(always)]
-    fn unpooled<S: Simd, const N: usize>(&mut self, s: S, filter: usize, channel: usize) {
+    fn unpooled<S: Simd, const N: usize>(
+        &mut self,
+        s: S,
+        images: Range<usize>,
+        part: Range<usize>,
+        filter: usize,
+        channel: usize,
+    ) {
         let Block { width, channels, filters, .. } = self.block;
         let (rows, columns) = self.block.output();
         let (mut sums, mut biases) = ([[s.splat(0.0); N]; 9], [s.splat(0.0); N]);
-        for image in 0..self.pass.images {
-            for i in 0..rows {
+        for image in images {
+            for i in part.clone() {
                 // SAFETY: `check_backward` has checked all lengths; the 3×3 pixels of an output lie in the image.
                 unsafe {
                     let row = self.pass.input.as_ptr().add(image * self.block.input_len() + i * width * channels);

@@ -167,6 +167,27 @@ fn every_variant_at_every_level_computes_the_block() {
 }
 
 #[test]
+fn large_maps_go_in_bands() {
+    // Several bands, the last one smaller; rows of windows too long for one tile; several images in a tile, and one left.
+    let mut random = Random(8);
+    for (height, width, channels, filters, images) in [
+        (39, 36, 32, 64, 2),
+        (6, 140, 16, 48, 1),
+        (17, 70, 64, 16, 1),
+        (8, 9, 32, 16, 9),
+        (61, 62, 3, 64, 2),
+        (29, 70, 1, 48, 3),
+    ] {
+        for pooled in [true, false] {
+            let block = Block { height, width, channels, filters, bias: true, pooled };
+            for (name, kernel) in kernels(block).into_iter().filter(|(name, _)| !name.contains("Some")) {
+                Case::new(&name, kernel, block, false, images, &mut random).check();
+            }
+        }
+    }
+}
+
+#[test]
 fn same_padding_adds_a_border() {
     let mut random = Random(2);
     for (channels, filters) in [(3, 32), (16, 32)] {
