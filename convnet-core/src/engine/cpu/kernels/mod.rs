@@ -36,6 +36,7 @@ pub mod global_pooling2d;
 pub mod grouped_conv2d;
 pub mod max_pooling2d;
 pub mod merge;
+mod planar;
 mod pooling_window;
 pub mod rectifiers;
 pub mod rescaling;
