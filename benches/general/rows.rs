@@ -181,7 +181,9 @@ fn convolutions(table: &mut Table) {
 }
 
 fn depthwise(table: &mut Table) {
-    for (size, channels) in [(112, 32), (112, 64), (56, 128), (28, 256), (14, 512), (7, 1024), (14, 20), (56, 24)] {
+    for (size, channels) in
+        [(112, 32), (112, 64), (56, 128), (28, 256), (14, 512), (7, 1024), (14, 20), (56, 24), (14, 64), (28, 32)]
+    {
         table.depthwise("depthwise 3x3", axis(3, 1, 1), size, channels);
     }
     for (size, channels) in [(112, 64), (56, 128), (28, 256), (14, 512), (56, 24)] {

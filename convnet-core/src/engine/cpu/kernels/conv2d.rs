@@ -74,8 +74,7 @@ impl Conv2D {
     pub fn new(spec: Spec, input: Shape, output: Shape, activation: Activation, level: Level) -> Self {
         let widths = Widths::of(level);
         let single = |axis: Axis| axis.window == 1 && axis.stride == 1;
-        let few =
-            planar::pays(widths.lanes, spec.vertical.window * spec.horizontal.window, input.channels(), spec.filters);
+        let few = planar::pays_forward(widths.lanes, &spec, input);
         let (split, input, output) = if single(spec.vertical) && single(spec.horizontal) {
             let one = |map: Shape| Shape::map(1, 1, map.channels());
             (input.height() * input.width(), one(input), one(output))

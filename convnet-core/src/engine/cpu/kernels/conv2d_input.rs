@@ -40,8 +40,7 @@ impl InputGradient {
         let widths = Widths::of(level);
         let (vertical, horizontal, filters) = (spec.vertical, spec.horizontal, spec.filters);
         let taps = vertical.window * horizontal.window;
-        let strides = vertical.stride * horizontal.stride;
-        if planar::pays(widths.lanes, taps.div_ceil(strides), filters, input.channels()) {
+        if planar::pays_backward(widths.lanes, spec, input) {
             let way = Way::Planes(Box::new(Planar::inputs(spec, input, output, level)));
             let panels = Panels::new(widths, 0, 0);
             return InputGradient { level, spec: *spec, input, output, panels, way };

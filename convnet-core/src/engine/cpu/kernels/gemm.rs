@@ -13,21 +13,19 @@
 //! so that a large B that lies in plain rows is read in order. See [`super::gemm_tile`] for the tile itself.
 //! B and C that start at multiples of 64 bytes gain 5 to 10 %.
 
+use super::gemm_copy::{COPIED, Copy, Room};
 use super::gemm_tile::{self, First, MAX_ROWS, Tile};
 use crate::engine::cpu::simd::{Level, Simd, Vectorized, vectorize};
 use std::ops::Range;
 
 /// Floats of B in a block: two thirds of a first-level cache of 48 KiB.
-const BLOCK: usize = 8192;
+pub(super) const BLOCK: usize = 8192;
 /// The most runs of k in a block.
 const RUNS: usize = 128;
 /// Rows in a block: a multiple of 6, 9 and 12.
 const ROWS: usize = 252;
 /// Floats from one row of B to the next that are far.
 const FAR: usize = 1024;
-/// Columns of B that are copied together: runs that the memory likes, of so few rows that they fit the ways of a
-/// second-level cache even where they compete for them. A multiple of all panels.
-const COPIED: usize = 128;
 /// The longest k that is short.
 const SHORT: usize = 64;
 /// The shortest rows of C that are long: a block of them does not stay in the second level.
@@ -272,36 +270,6 @@ impl Vectorized for Gemm<'_> {
             let rows = first_row..self.a.rows.min(first_row + height);
             let a = self.a;
             blocks(&a, steps, |block| self.block(simd, rows.clone(), block));
-        }
-    }
-}
-
-/// Room for a block of B in one piece.
-#[repr(align(64))]
-struct Room([std::mem::MaybeUninit<f32>; BLOCK]);
-
-/// Copies rows of `vectors` vectors to where they lie one after the other.
-struct Copy {
-    from: *const f32,
-    stride: usize,
-    rows: usize,
-    vectors: usize,
-    to: *mut f32,
-}
-
-impl Vectorized for Copy {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Copy { from, stride, rows, vectors, to } = self;
-        for row in 0..rows {
-            for v in 0..vectors {
-                // SAFETY: `check` has seen that B's rows are readable in whole vectors; `to` has room for so many.
-                unsafe {
-                    let vector = s.load(from.add(row * stride + v * S::LANES));
-                    s.store(to.add((row * vectors + v) * S::LANES), vector);
-                }
-            }
         }
     }
 }

@@ -167,13 +167,13 @@ impl GroupedConv2D {
         let row = border.row();
         let window = vertical.window * horizontal.window;
         let taps = || tap_offsets(&spec, row, input.channels());
-        let forward = if planar::pays(widths.lanes, window, channels, filters) {
+        let forward = if planar::pays_forward(widths.lanes, &spec, input) {
             Planes(Planar::outputs(&spec, input, output, level))
         } else {
             Windows(Slide::new(&spec, border, output, [vertical.stride, horizontal.stride], level))
         };
         let strides = vertical.stride * horizontal.stride;
-        let input_gradient = if strides > 1 || planar::pays(widths.lanes, window, filters, channels) {
+        let input_gradient = if strides > 1 || planar::pays_backward(widths.lanes, &spec, input) {
             Planes(Planar::inputs(&spec, input, output, level))
         } else {
             let border = Border::of_gradient(&spec, input, output);
