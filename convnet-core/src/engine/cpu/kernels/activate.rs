@@ -27,6 +27,9 @@ pub fn add_rows(level: Level, values: &[f32], sums: &mut [f32]) {
     vectorize(level, AddRows { values, sums });
 }
 
+/// Vectors of columns that are summed side by side.
+const SIDE_BY_SIDE: usize = 4;
+
 /// A function of single values. A trait and not a closure: closures know nothing of the level's instructions, so a
 /// large one would not become part of the loop, nor the instructions part of it.
 trait Function {
@@ -191,14 +194,37 @@ impl Vectorized for AddRows<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let width = self.sums.len();
-        for (v, sums) in self.sums.chunks_mut(S::LANES).enumerate() {
-            let mut sum = read(s, sums);
-            let columns = v * S::LANES..v * S::LANES + sums.len();
-            for row in self.values.chunks_exact(width) {
-                sum = s.add(sum, read(s, &row[columns.clone()]));
-            }
-            write(s, sums, sum);
+        let AddRows { values, mut sums } = self;
+        let (width, mut first) = (sums.len(), 0);
+        // An addition takes several cycles: sums of one vector of columns would wait for each other.
+        while sums.len() >= SIDE_BY_SIDE * S::LANES {
+            let (some, others) = sums.split_at_mut(SIDE_BY_SIDE * S::LANES);
+            add_columns::<S, SIDE_BY_SIDE>(s, values, width, first, some);
+            (first, sums) = (first + some.len(), others);
         }
+        for some in sums.chunks_mut(S::LANES) {
+            add_columns::<S, 1>(s, values, width, first, some);
+            first += some.len();
+        }
+    }
+}
+
+/// Adds the columns from `first` on of rows of `width` to as many sums: `N` whole vectors, or less than one.
+#[inline(always)]
+fn add_columns<S: Simd, const N: usize>(s: S, values: &[f32], width: usize, first: usize, sums: &mut [f32]) {
+    let count = sums.len();
+    let at = |v: usize| v * S::LANES..count.min((v + 1) * S::LANES);
+    let mut vectors = [s.splat(0.0); N];
+    for (v, vector) in vectors.iter_mut().enumerate() {
+        *vector = read(s, &sums[at(v)]);
+    }
+    for row in values.chunks_exact(width) {
+        let row = &row[first..first + count];
+        for (v, vector) in vectors.iter_mut().enumerate() {
+            *vector = s.add(*vector, read(s, &row[at(v)]));
+        }
+    }
+    for (v, vector) in vectors.into_iter().enumerate() {
+        write(s, &mut sums[at(v)], vector);
     }
 }

@@ -8,6 +8,12 @@
 //! - gradient of the kernel: the same matrix transposed, times the gradient of the output;
 //! - gradient of the input ([`super::conv2d_input`]).
 //!
+//! Where windows are single positions without strides, each position goes through as an image of its own: nothing but
+//! the product's tiles then says how many belong together.
+//!
+//! Few filters would leave lanes of a vector empty. The kernel's gradient then has them as rows and taps as columns, if
+//! those fill vectors; for the forward pass see [`super::planar`].
+//!
 //! Images go through in groups whose positions fill the product's tiles, 3×3 maps included. Every sum runs over a
 //! fixed order of its own image's values, so no result depends on how images are grouped; the kernel's gradient adds
 //! position after position, image after image, to what it starts from.
@@ -16,22 +22,29 @@ use super::activate::{activate, activate_backward, add_rows};
 use super::conv2d_input::InputGradient;
 use super::gemm::{A, B, Gemm, Offsets, Start, Widths, gemm};
 use super::gemm_pack::{Panels, Rows};
+use super::planar::{self, Factor, Planar};
 use super::window::{Border, Taps, positions, tap_offsets};
 use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
 use crate::engine::cpu::simd::Level;
 use crate::layers::Activation;
 use crate::layers::conv2d::Spec;
-use crate::shape::Shape;
+use crate::shape::{Axis, Shape};
 
 /// Positions that a group of images should have.
 const POSITIONS: usize = 256;
+
+/// Single positions that go through together: a multiple of the heights of all tiles.
+const TILES: usize = 252;
 
 /// A convolution of a fixed shape.
 pub struct Conv2D {
     level: Level,
     spec: Spec,
     activation: Activation,
+    /// Of images as they are counted here.
     input_len: usize,
+    /// How many of those an image is: see above.
+    split: usize,
     /// Height, width, filters.
     output: [usize; 3],
     /// Images in a group.
@@ -47,7 +60,11 @@ pub struct Conv2D {
     kernel_len: usize,
     /// The kernel's layout.
     panels: Panels,
+    /// Few filters' forward pass, which needs no layout.
+    few: Option<Planar>,
     gradient_rows: Rows,
+    /// Whether the kernel's gradient has filters as rows.
+    across: bool,
     input_gradient: InputGradient,
 }
 
@@ -56,6 +73,14 @@ impl Conv2D {
     /// own.
     pub fn new(spec: Spec, input: Shape, output: Shape, activation: Activation, level: Level) -> Self {
         let widths = Widths::of(level);
+        let single = |axis: Axis| axis.window == 1 && axis.stride == 1;
+        let few = planar::pays_forward(widths.lanes, &spec, input);
+        let (split, input, output) = if single(spec.vertical) && single(spec.horizontal) {
+            let one = |map: Shape| Shape::map(1, 1, map.channels());
+            (input.height() * input.width(), one(input), one(output))
+        } else {
+            (1, input, output)
+        };
         let (vertical, horizontal, filters) = (spec.vertical, spec.horizontal, spec.filters);
         let channels = input.channels();
         let (height, width) = (output.height(), output.width());
@@ -71,21 +96,26 @@ impl Conv2D {
         let (row, len) = (image.row(), image.len());
         let (down, right) = (vertical.stride * row, horizontal.stride * channels);
         let window = vertical.window * horizontal.window * channels;
+        let few = few.then(|| Planar::outputs(&spec, input, output, level));
+        let taps = Taps::new(&spec, row, channels);
         let elements = tap_offsets(&spec, row, channels).flat_map(|tap| (0..channels).map(move |c| tap + c));
         Conv2D {
             level,
             spec,
             activation,
             input_len: input.len(),
+            split,
             output: [height, width, filters],
-            group: (POSITIONS / (height * width)).max(1),
+            group: if split > 1 { TILES } else { (POSITIONS / (height * width)).max(1) },
             image,
             windows: Offsets::new(positions(height, width, down, right), len),
-            taps: Taps::new(&spec, row, channels),
+            across: filters < widths.lanes && taps.len.is_multiple_of(widths.lanes),
+            taps,
             elements: Offsets::new(elements, 0),
             rows: Offsets::new((0..height).map(|i| i * down), len),
             kernel_len: window * filters,
-            panels: Panels::new(widths, window, filters),
+            panels: if few.is_some() { Panels::new(widths, 0, 0) } else { Panels::new(widths, window, filters) },
+            few,
             gradient_rows: Rows::new(widths, filters),
             input_gradient: InputGradient::new(&spec, input, output, level),
         }
@@ -95,44 +125,97 @@ impl Conv2D {
         self.output.iter().product()
     }
 
-    /// The gradient of kernel and bias, given that of the output before the activation.
+    /// Adds to the gradient of kernel and bias, for the images of a group, given that of the output before the
+    /// activation.
     fn weight_gradient(&self, input: &[f32], gradient: &[f32], d_weights: &mut [f32], scratch: &mut [f32]) {
         let [height, width, filters] = self.output;
         let (d_kernel, d_bias) = d_weights.split_at_mut(self.kernel_len);
-        let images = input.chunks(self.group * self.input_len);
-        for (input, gradient) in images.zip(gradient.chunks(self.group * self.output_len())) {
-            let (maps, scratch) = self.image.bordered(input, scratch);
-            let b = self.gradient_rows.factor(gradient, scratch);
+        let (maps, scratch) = self.image.bordered(input, scratch);
+        if self.across {
+            self.weight_gradient_across(maps, gradient, d_kernel, scratch);
+            if self.spec.use_bias {
+                add_rows(self.level, gradient, d_bias);
+            }
+            return;
+        }
+        let rows = input.len() / self.input_len * height;
+        // Single positions are one run, not one each.
+        let (runs, len) = if self.split > 1 { (1, rows * width) } else { (rows, width) };
+        let b = self.gradient_rows.factor(gradient, scratch);
+        let product = Gemm {
+            a: A {
+                data: maps,
+                row_offsets: &self.elements,
+                rows: self.kernel_len / filters,
+                run_offsets: &self.rows,
+                runs,
+                len,
+                step: self.spec.horizontal.stride * self.image.channels,
+            },
+            b,
+            c: d_kernel,
+            c_stride: filters,
+            columns: filters,
+            start: Start::C,
+            relu: false,
+        };
+        gemm(self.level, product);
+        if self.spec.use_bias {
+            add_rows(self.level, gradient, d_bias);
+        }
+    }
+}
+
+impl Conv2D {
+    /// Adds to the gradient of the kernel, with filters as rows: the sums are the same.
+    fn weight_gradient_across(&self, maps: &[f32], gradient: &[f32], d_kernel: &mut [f32], scratch: &mut [f32]) {
+        let [height, width, filters] = self.output;
+        let row = self.kernel_len / filters;
+        let turned = &mut scratch[..self.kernel_len];
+        for (k, values) in d_kernel.chunks_exact(filters).enumerate() {
+            values.iter().enumerate().for_each(|(f, value)| turned[f * row + k] = *value);
+        }
+        let rows = gradient.len() / (width * filters);
+        let (each, rows_of_gradient) = (Offsets::every(1), Offsets::every(width * filters));
+        debug_assert!(rows.is_multiple_of(height), "whole images");
+        for run in 0..self.taps.runs {
             let product = Gemm {
                 a: A {
-                    data: maps,
-                    row_offsets: &self.elements,
-                    rows: self.kernel_len / filters,
-                    run_offsets: &self.rows,
-                    runs: input.len() / self.input_len * height,
+                    data: gradient,
+                    row_offsets: &each,
+                    rows: filters,
+                    run_offsets: &rows_of_gradient,
+                    runs: rows,
                     len: width,
-                    step: self.spec.horizontal.stride * self.image.channels,
+                    step: filters,
                 },
-                b,
-                c: d_kernel,
-                c_stride: filters,
-                columns: filters,
+                b: B::Runs {
+                    data: &maps[self.taps.offsets.at(run)..],
+                    offsets: &self.rows,
+                    stride: self.spec.horizontal.stride * self.image.channels,
+                },
+                c: &mut turned[run * self.taps.len..],
+                c_stride: row,
+                columns: self.taps.len,
                 start: Start::C,
                 relu: false,
             };
             gemm(self.level, product);
-            if self.spec.use_bias {
-                add_rows(self.level, gradient, d_bias);
-            }
+        }
+        for (k, values) in d_kernel.chunks_exact_mut(filters).enumerate() {
+            values.iter_mut().enumerate().for_each(|(f, value)| *value = turned[f * row + k]);
         }
     }
 }
 
 impl Kernel for Conv2D {
     fn scratch(&self, images: usize) -> usize {
-        let group = images.min(self.group);
-        let weights = self.image.scratch(group) + self.gradient_rows.scratch(group * self.output[0] * self.output[1]);
-        weights.max(self.input_gradient.scratch(group))
+        let group = (images * self.split).min(self.group);
+        let turned = if self.across { self.kernel_len } else { 0 };
+        let weights =
+            turned + self.image.scratch(group) + self.gradient_rows.scratch(group * self.output[0] * self.output[1]);
+        let few = self.few.as_ref().map_or(0, Planar::scratch);
+        weights.max(self.input_gradient.scratch(group)).max(few)
     }
 
     fn derived(&self) -> usize {
@@ -141,16 +224,27 @@ impl Kernel for Conv2D {
 
     fn prepare(&self, weights: &[f32], derived: &mut [f32]) {
         let (forward, input) = derived.split_at_mut(self.panels.size());
-        self.panels.pack(&weights[..self.kernel_len], forward);
+        if self.few.is_none() {
+            self.panels.pack(&weights[..self.kernel_len], forward);
+        }
         self.input_gradient.prepare(&weights[..self.kernel_len], input);
     }
 
     fn forward(&self, pass: Forward<'_>) {
         let [height, width, filters] = self.output;
-        let bias = &pass.weights[self.kernel_len..];
+        let (kernel, bias) = pass.weights.split_at(self.kernel_len);
+        if let Some(few) = &self.few {
+            let (relu, bias) = (self.activation == Activation::Relu, self.spec.use_bias.then_some(bias));
+            let output = &mut pass.output[..pass.images * self.output_len()];
+            few.compute(Factor { kernel, bias, relu }, pass.input, output, pass.scratch);
+            if !relu {
+                activate(self.level, self.activation, output, filters);
+            }
+            return;
+        }
         let b = B::Panels(&pass.derived[..self.panels.size()]);
         let start = if self.spec.use_bias { Start::Bias(bias) } else { Start::Zero };
-        let groups = pass.input[..pass.images * self.input_len].chunks(self.group * self.input_len);
+        let groups = pass.input[..pass.images * self.split * self.input_len].chunks(self.group * self.input_len);
         for (input, output) in groups.zip(pass.output.chunks_mut(self.group * self.output_len())) {
             let (maps, _) = self.image.bordered(input, pass.scratch);
             let a = A {
@@ -170,20 +264,23 @@ impl Kernel for Conv2D {
         }
     }
 
-    fn backward(&self, pass: Backward<'_>) {
+    /// Group by group, so that a gradient is still in the cache when the next product wants it.
+    fn backward(&self, mut pass: Backward<'_>) {
         let filters = self.output[2];
-        let gradient = &mut pass.d_output[..pass.images * self.output_len()];
-        activate_backward(self.level, self.activation, pass.output, gradient, filters);
         if !pass.accumulate {
             pass.d_weights.fill(0.0);
         }
-        let input = &pass.input[..pass.images * self.input_len];
-        self.weight_gradient(input, gradient, pass.d_weights, pass.scratch);
-        let Some(d_input) = pass.d_input else { return };
-        let derived = &pass.derived[self.panels.size()..];
-        let groups = d_input[..pass.images * self.input_len].chunks_mut(self.group * self.input_len);
-        for (d_input, gradient) in groups.zip(gradient.chunks(self.group * self.output_len())) {
-            self.input_gradient.compute(gradient, derived, d_input, pass.scratch);
+        let weights = [&pass.weights[..self.kernel_len], &pass.derived[self.panels.size()..]];
+        let [inputs, outputs] = [self.input_len, self.output_len()].map(|len| self.group * len);
+        let gradients = pass.d_output[..pass.images * self.split * self.output_len()].chunks_mut(outputs);
+        for (group, (gradient, output)) in gradients.zip(pass.output.chunks(outputs)).enumerate() {
+            activate_backward(self.level, self.activation, output, gradient, filters);
+            let first = group * inputs;
+            let images = first..first + gradient.len() / self.output_len() * self.input_len;
+            self.weight_gradient(&pass.input[images.clone()], gradient, pass.d_weights, pass.scratch);
+            if let Some(d_input) = pass.d_input.as_deref_mut() {
+                self.input_gradient.compute(gradient, weights, &mut d_input[images], pass.scratch);
+            }
         }
     }
 }

@@ -3,10 +3,11 @@
 //! With strides of 1 it is a convolution itself: the output's gradient within zeros, by the kernel turned by 180° with
 //! filters and channels exchanged. With larger strides, and where most of a small map is border, that would multiply
 //! zeros; there each position's gradient is multiplied by the kernel, and the products are added where the position's
-//! window had looked.
+//! window had looked. Few channels, and groups of few, go another way: see [`super::planar`].
 
 use super::gemm::{A, B, Gemm, Offsets, Start, Widths, gemm};
 use super::gemm_pack::Panels;
+use super::planar::{self, Factor, Planar};
 use super::window::{Border, Taps, positions};
 use crate::engine::cpu::simd::{Level, Simd, Vectorized, vectorize};
 use crate::layers::conv2d::Spec;
@@ -28,6 +29,8 @@ pub(super) struct InputGradient {
 enum Way {
     /// A convolution of the output's gradient.
     Convolve { border: Border, windows: Offsets, taps: Taps },
+    /// A product with positions as columns.
+    Planes(Box<Planar>),
     /// Products added one position after the other.
     Scatter { rows: Offsets, run: Offsets },
 }
@@ -37,17 +40,14 @@ impl InputGradient {
         let widths = Widths::of(level);
         let (vertical, horizontal, filters) = (spec.vertical, spec.horizontal, spec.filters);
         let taps = vertical.window * horizontal.window;
+        if planar::pays_backward(widths.lanes, spec, input) {
+            let way = Way::Planes(Box::new(Planar::inputs(spec, input, output, level)));
+            let panels = Panels::new(widths, 0, 0);
+            return InputGradient { level, spec: *spec, input, output, panels, way };
+        }
         let few_zeros = input.height() * input.width() * 5 <= output.height() * output.width() * 6;
         let (panels, way) = if vertical.stride == 1 && horizontal.stride == 1 && few_zeros {
-            let border = Border {
-                inner: [output.height(), output.width()],
-                outer: [input.height() + vertical.reach() - 1, input.width() + horizontal.reach() - 1],
-                before: [
-                    vertical.reach() - 1 - vertical.pad_before(input.height()),
-                    horizontal.reach() - 1 - horizontal.pad_before(input.width()),
-                ],
-                channels: filters,
-            };
+            let border = Border::of_gradient(spec, input, output);
             let windows = positions(input.height(), input.width(), border.row(), filters);
             let windows = Offsets::new(windows, border.len());
             let way = Way::Convolve { border, windows, taps: Taps::new(spec, border.row(), filters) };
@@ -68,6 +68,7 @@ impl InputGradient {
     pub fn scratch(&self, images: usize) -> usize {
         match &self.way {
             Way::Convolve { border, .. } => border.scratch(images),
+            Way::Planes(planar) => planar.scratch(),
             Way::Scatter { .. } => CHUNK * self.window(),
         }
     }
@@ -87,13 +88,19 @@ impl InputGradient {
                     self.panels.pack_transposed(tap, t * filters, filters, derived);
                 }
             }
+            Way::Planes(_) => {}
             Way::Scatter { .. } => self.panels.pack_transposed(kernel, 0, filters, derived),
         }
     }
 
-    /// Overwrites `d_input`, given the gradient of the same images' outputs before the activation.
-    pub fn compute(&self, gradient: &[f32], derived: &[f32], d_input: &mut [f32], scratch: &mut [f32]) {
+    /// Overwrites `d_input`, given the gradient of the same images' outputs before the activation. `weights` are the
+    /// kernel and what is derived from it.
+    pub fn compute(&self, gradient: &[f32], weights: [&[f32]; 2], d_input: &mut [f32], scratch: &mut [f32]) {
+        let [kernel, derived] = weights;
         match &self.way {
+            Way::Planes(planar) => {
+                planar.compute(Factor { kernel, bias: None, relu: false }, gradient, d_input, scratch);
+            }
             Way::Convolve { border, windows, taps } => {
                 let (maps, _) = border.bordered(gradient, scratch);
                 let channels = self.input.channels();

@@ -116,14 +116,17 @@ impl Kernel for DepthwiseConv2D {
     }
 
     fn backward(&self, pass: Backward<'_>) {
-        let gradients = &mut pass.d_output[..pass.images * self.output_len];
-        activate_backward(self.level, self.activation, pass.output, gradients, self.channels);
         if !pass.accumulate {
             pass.d_weights.fill(0.0);
         }
         let kernel = &pass.weights[..self.kernel_len];
         let (d_kernel, d_bias) = pass.d_weights.split_at_mut(self.kernel_len);
-        for (image, gradient) in pass.input.chunks_exact(self.input_len).zip(gradients.chunks_exact(self.output_len)) {
+        let gradients = pass.d_output[..pass.images * self.output_len].chunks_exact_mut(self.output_len);
+        let images = pass.input.chunks_exact(self.input_len).zip(pass.output.chunks_exact(self.output_len));
+        let mut d_images = pass.d_input.map(|d_input| d_input.chunks_exact_mut(self.input_len));
+        // Image by image, so that a gradient is still in the cache when the next pass wants it.
+        for (gradient, (image, output)) in gradients.zip(images) {
+            activate_backward(self.level, self.activation, output, gradient, self.channels);
             let product = KernelGradient {
                 gather: &self.outputs,
                 channels: self.channels,
@@ -132,14 +135,12 @@ impl Kernel for DepthwiseConv2D {
                 d_kernel,
             };
             vectorize(self.level, product);
-        }
-        if self.use_bias {
-            add_rows(self.level, gradients, d_bias);
-        }
-        let Some(d_input) = pass.d_input else { return };
-        for (d_image, gradient) in d_input.chunks_exact_mut(self.input_len).zip(gradients.chunks_exact(self.output_len))
-        {
-            self.input_gradient(gradient, kernel, d_image, pass.scratch);
+            if self.use_bias {
+                add_rows(self.level, gradient, d_bias);
+            }
+            if let Some(d_image) = d_images.as_mut().and_then(Iterator::next) {
+                self.input_gradient(gradient, kernel, d_image, pass.scratch);
+            }
         }
     }
 }

@@ -13,16 +13,25 @@
 //! so that a large B that lies in plain rows is read in order. See [`super::gemm_tile`] for the tile itself.
 //! B and C that start at multiples of 64 bytes gain 5 to 10 %.
 
+use super::gemm_copy::{COPIED, Copy, Room};
 use super::gemm_tile::{self, First, MAX_ROWS, Tile};
 use crate::engine::cpu::simd::{Level, Simd, Vectorized, vectorize};
 use std::ops::Range;
 
 /// Floats of B in a block: two thirds of a first-level cache of 48 KiB.
-const BLOCK: usize = 8192;
+pub(super) const BLOCK: usize = 8192;
 /// The most runs of k in a block.
-const RUNS: usize = 256;
+const RUNS: usize = 128;
 /// Rows in a block: a multiple of 6, 9 and 12.
 const ROWS: usize = 252;
+/// Floats from one row of B to the next that are far.
+const FAR: usize = 1024;
+/// The longest k that is short.
+const SHORT: usize = 64;
+/// The shortest rows of C that are long: a block of them does not stay in the second level.
+const LONG: usize = 1024;
+/// The most floats of a B that stays in the second level.
+const SHORT_B: usize = 1 << 18;
 
 /// A table of offsets that repeats: entry `i` is `table[i % len] + (i / len) · period`.
 #[derive(Clone, Debug)]
@@ -106,6 +115,15 @@ pub enum B<'a> {
     },
     /// In the layout of [`Panels`](super::gemm_pack::Panels).
     Panels(&'a [f32]),
+    /// In as many runs of as many rows as A has. Each row must be readable up to whole vectors.
+    Runs {
+        /// What the offsets point into.
+        data: &'a [f32],
+        /// Where the first row of each run starts.
+        offsets: &'a Offsets,
+        /// From one row of a run to the next.
+        stride: usize,
+    },
 }
 
 /// What C starts from.
@@ -194,6 +212,10 @@ impl Gemm<'_> {
         match b {
             B::Rows { data, stride } => assert!(end(depth, *stride, width) <= data.len(), "B too short"),
             B::Panels(data) => assert!(depth.saturating_mul(width) <= data.len(), "B too short"),
+            B::Runs { data, offsets, stride } => {
+                let end = offsets.bound(a.runs).saturating_add(end(a.len, *stride, width));
+                assert!(end <= data.len(), "B too short");
+            }
         }
     }
 }
@@ -233,10 +255,19 @@ impl Vectorized for Gemm<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
         self.check(S::LANES);
-        let panel = S::LANES * gemm_tile::widest::<S>();
-        let steps = BLOCK / panel.min(self.columns.next_multiple_of(S::LANES));
-        for first_row in (0..self.a.rows).step_by(ROWS) {
-            let rows = first_row..self.a.rows.min(first_row + ROWS);
+        let (depth, columns) = (self.a.runs * self.a.len, self.columns.next_multiple_of(S::LANES));
+        let panel = S::LANES * self.vectors::<S>();
+        let steps = match self.b {
+            // Nothing that a first-level cache would keep for another tile.
+            B::Runs { .. } if self.a.rows <= gemm_tile::tallest::<S>(self.vectors::<S>()) => usize::MAX,
+            _ if self.copies::<S>() => BLOCK / COPIED,
+            _ => BLOCK / panel.min(columns),
+        };
+        // A short k makes C the largest of the three: if its rows are long, they are written one after the other.
+        let along = depth <= SHORT && columns >= LONG && depth * columns <= SHORT_B;
+        let height = if along { gemm_tile::tallest::<S>(gemm_tile::widest::<S>()) } else { ROWS };
+        for first_row in (0..self.a.rows).step_by(height) {
+            let rows = first_row..self.a.rows.min(first_row + height);
             let a = self.a;
             blocks(&a, steps, |block| self.block(simd, rows.clone(), block));
         }
@@ -244,33 +275,80 @@ impl Vectorized for Gemm<'_> {
 }
 
 impl Gemm<'_> {
+    /// Vectors in a panel.
+    #[inline(always)]
+    fn vectors<S: Simd>(&self) -> usize {
+        if let B::Panels(_) = self.b { gemm_tile::widest::<S>() } else { gemm_tile::broadest::<S>(self.a.rows) }
+    }
+
+    /// Whether B is copied, block by block: rows that lie far apart compete for the same places of a cache, which hurts
+    /// where more than one tile reads them.
+    #[inline(always)]
+    fn copies<S: Simd>(&self) -> bool {
+        let again = self.a.rows > gemm_tile::tallest::<S>(gemm_tile::widest::<S>());
+        again && matches!(self.b, B::Rows { stride, .. } if stride >= FAR && self.columns > COPIED)
+    }
+
     /// Some rows, one block of k, all columns.
     #[inline(always)]
     fn block<S: Simd>(&mut self, simd: S, rows: Range<usize>, block: Depth) {
         let a = &self.a;
         let (run, count) = block.runs;
-        let mut offsets = [0; RUNS];
-        for (offset, from) in offsets.iter_mut().zip(a.run_offsets.from(run)).take(count) {
-            *offset = from + block.piece.start * a.step;
-        }
         let depth = a.runs * a.len;
         let first = run * a.len + block.piece.start;
         let last = (run + count.max(1) - 1) * a.len + block.piece.end;
         let c = self.c.as_mut_ptr();
-        let panel = S::LANES * gemm_tile::widest::<S>();
-        for column in (0..self.columns).step_by(panel) {
-            let columns = panel.min(self.columns - column);
-            let width = columns.next_multiple_of(S::LANES);
-            let (b, b_stride) = match self.b {
-                B::Rows { data, stride } => (data.as_ptr().wrapping_add(column), stride),
-                B::Panels(data) => (data.as_ptr().wrapping_add(column * depth), width),
+        let broadest = self.vectors::<S>();
+        let mut room = Room([std::mem::MaybeUninit::uninit(); BLOCK]);
+        let (copies, mut copied) = (self.copies::<S>(), 0..0);
+        let mut column = 0;
+        let mut table = [[0; 2]; RUNS];
+        for (entry, from) in table.iter_mut().zip(a.run_offsets.from(run)).take(count) {
+            entry[0] = from + block.piece.start * a.step;
+        }
+        let mut table_stride = usize::MAX;
+        while column < self.columns {
+            let left = (self.columns - column).div_ceil(S::LANES);
+            let vectors = if left >= broadest { broadest } else { gemm_tile::widest::<S>().min(left) };
+            let columns = (vectors * S::LANES).min(self.columns - column);
+            let width = vectors * S::LANES;
+            let (mut b, mut b_stride) = match self.b {
+                B::Rows { data, stride } => (data.as_ptr().wrapping_add(column + first * stride), stride),
+                B::Panels(data) => (data.as_ptr().wrapping_add(column * depth + first * width), width),
+                B::Runs { data, stride, .. } => {
+                    (data.as_ptr().wrapping_add(column + block.piece.start * stride), stride)
+                }
             };
+            if copies {
+                if !copied.contains(&column) {
+                    let count = COPIED.min(left * S::LANES);
+                    copied = column..column + count;
+                    let (rows, vectors) = (last - first, count / S::LANES);
+                    simd.call(Copy { from: b, stride: b_stride, rows, vectors, to: room.0.as_mut_ptr().cast() });
+                }
+                b_stride = copied.len();
+                b = room.0.as_ptr().cast::<f32>().wrapping_add(column - copied.start);
+            }
+            if table_stride != b_stride {
+                table_stride = b_stride;
+                match self.b {
+                    B::Runs { offsets, .. } => {
+                        for (entry, from) in table.iter_mut().zip(offsets.from(run)).take(count) {
+                            entry[1] = from;
+                        }
+                    }
+                    _ => {
+                        let step = block.piece.len() * b_stride;
+                        table.iter_mut().take(count).enumerate().for_each(|(r, entry)| entry[1] = r * step);
+                    }
+                }
+            }
             let tile = Tile {
                 rows: [std::ptr::null(); MAX_ROWS],
-                runs: &offsets[..count],
+                runs: &table[..count],
                 len: block.piece.len(),
                 step: a.step,
-                b: b.wrapping_add(first * b_stride),
+                b,
                 b_stride,
                 c: c.wrapping_add(column),
                 c_stride: self.c_stride,
@@ -283,6 +361,7 @@ impl Gemm<'_> {
                 relu: self.relu && last == depth,
             };
             row_tiles(simd, a, rows.clone(), tile);
+            column += columns;
         }
     }
 }

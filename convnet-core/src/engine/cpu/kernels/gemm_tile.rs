@@ -30,15 +30,15 @@ pub(super) enum First {
 pub(super) struct Tile<'a> {
     /// First element of each row of A.
     pub rows: [*const f32; MAX_ROWS],
-    /// Where each run of k starts, in floats from the row's first element.
-    pub runs: &'a [usize],
+    /// Where each run of k starts: in floats from the row's first element, and from `b`.
+    pub runs: &'a [[usize; 2]],
     /// Steps of k in a run.
     pub len: usize,
     /// Floats from one k to the next in A.
     pub step: usize,
-    /// First row of B; all vectors of a row are readable to their full width.
+    /// Where B's runs start from; all vectors of a row are readable to their full width.
     pub b: *const f32,
-    /// Floats from one k to the next in B.
+    /// Floats from one k of a run to the next in B.
     pub b_stride: usize,
     /// First element of C.
     pub c: *mut f32,
@@ -62,10 +62,27 @@ pub(super) const fn widest<S: Simd>() -> usize {
     }
 }
 
+/// The widest tile of so many rows, in vectors: few rows leave room for more than [`widest`], and need it, since a
+/// multiply-add takes four cycles and two begin in each. Tiles of widths between the two do not exist.
+#[inline(always)]
+pub(super) const fn broadest<S: Simd>(rows: usize) -> usize {
+    match (S::REGISTERS, rows) {
+        (32.., ..=3) => 8,
+        (16..32, 1) => 8,
+        (16..32, 2) => 4,
+        (16..32, 3 | 4) => 3,
+        _ => widest::<S>(),
+    }
+}
+
 /// The most rows that a tile of so many vectors has.
 #[inline(always)]
 pub(super) const fn tallest<S: Simd>(vectors: usize) -> usize {
     match (S::REGISTERS, vectors) {
+        (32.., 8) => 3,
+        (16..32, 8) => 1,
+        (16..32, 4) => 2,
+        (16..32, 3) => 4,
         (32.., 4) => 6,
         (32.., 3) => 8,
         (32.., 2) => 12,
@@ -107,8 +124,9 @@ pub(super) unsafe fn run<S: Simd>(simd: S, rows: usize, tile: &Tile<'_>) {
     match tile.columns.div_ceil(S::LANES) {
         1 => sizes!(1: 1 2 3 4 5 6 7 8 9 10 11 12),
         2 if widest::<S>() >= 2 => sizes!(2: 1 2 3 4 5 6 7 8 9 10 11 12),
-        3 if widest::<S>() >= 3 => sizes!(3: 1 2 3 4 5 6 7 8),
-        4 if widest::<S>() >= 4 => sizes!(4: 1 2 3 4 5 6),
+        3 if S::REGISTERS >= 16 => sizes!(3: 1 2 3 4 5 6 7 8),
+        4 if S::REGISTERS >= 16 => sizes!(4: 1 2 3 4 5 6),
+        8 if S::REGISTERS >= 16 => sizes!(8: 1 2 3),
         _ => {}
     }
 }
@@ -145,9 +163,8 @@ unsafe fn multiply<S: Simd, const ROWS: usize, const VECTORS: usize>(simd: S, ti
             }
         }
     }
-    let mut b = tile.b;
-    for &run in tile.runs {
-        let mut i = run;
+    for &[run, b_run] in tile.runs {
+        let (mut i, mut b) = (run, tile.b.wrapping_add(b_run));
         for _ in 0..tile.len {
             let mut row = [simd.splat(0.0); VECTORS];
             for (v, vector) in row.iter_mut().enumerate() {

@@ -1,19 +1,24 @@
 //! Convolution in groups: each group of filters sees its own group of channels only.
 //!
-//! The same matrix products as in [`super::conv2d`], a set of them for each group. In forward pass and kernel gradient
-//! the left factor lies in the map with all its channels, since a row's runs are then single taps of as many values as
-//! a group has channels; results go straight to the group's columns. What a product wants in one piece is copied: the
-//! group's part of the kernel (once, into the derived floats) and of the output's gradient. The gradient of the input
-//! is [`super::conv2d_input`]'s for a group's own small maps, from which it is copied to its channels.
+//! The same matrix products as in [`super::conv2d`], a set of them for each group. In forward pass and kernel gradient,
+//! and in the gradient of the input where there are no strides, the left factor lies in the map with all its channels,
+//! since a row's runs are then single taps of as many values as a group has channels; results go straight to the
+//! group's columns. What a product wants in one piece is copied: the group's part of the kernel (once, into the derived
+//! floats), and of the output's gradient where its last vector would reach beyond the last filter. Groups that would
+//! leave most of a vector empty, and gradients through strides, go the way of [`super::planar`], where a group is some
+//! planes.
+//!
+//! The kernel's gradient takes some rows of the maps at a time, which all groups find in the cache: each takes only
+//! a part of every line.
 //!
 //! A convolution with one channel a group is a depthwise one, whose kernel even has the same layout:
 //! [`select`] takes [`super::depthwise_conv2d`] for it.
 
 use super::activate::{activate, activate_backward, add_rows};
-use super::conv2d_input::InputGradient;
 use super::depthwise_conv2d::DepthwiseConv2D;
 use super::gemm::{A, B, Gemm, Offsets, Start, Widths, gemm};
-use super::gemm_pack::{Panels, Rows};
+use super::gemm_pack::Panels;
+use super::planar::{self, Factor, Planar};
 use super::window::{Border, positions, tap_offsets};
 use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
 use crate::engine::cpu::simd::Level;
@@ -21,6 +26,7 @@ use crate::layers::Activation;
 use crate::layers::conv2d::Spec;
 use crate::layers::depthwise_conv2d;
 use crate::shape::Shape;
+use Way::{Planes, Windows};
 
 /// Positions that a run of images should have.
 const POSITIONS: usize = 256;
@@ -50,21 +56,95 @@ pub struct GroupedConv2D {
     /// Images that go through together.
     images: usize,
     border: Border,
-    /// Where each position's window starts.
-    windows: Offsets,
-    /// Where each tap of a window lies.
-    taps: Offsets,
     /// Where each element of a window lies, of a group's channels.
     elements: Offsets,
     /// Where each output row's first window starts.
     rows: Offsets,
     /// Elements of the whole kernel.
     kernel_len: usize,
+    forward: Way,
+    input_gradient: Way,
+    /// Floats in a vector.
+    lanes: usize,
+}
+
+/// How a map is made from another, all groups of it.
+enum Way {
+    /// With positions as columns.
+    Planes(Planar),
+    /// With filters as columns.
+    Windows(Slide),
+}
+
+/// Windows that slide over a map within zeros.
+struct Slide {
+    border: Border,
+    groups: usize,
+    /// Channels of a group, of the source and of the target.
+    channels: [usize; 2],
+    windows: Offsets,
+    taps: Offsets,
+    /// Taps of a window.
+    window: usize,
     /// The layout of a group's kernel.
     panels: Panels,
-    gradient_rows: Rows,
-    /// For a group.
-    input_gradient: InputGradient,
+}
+
+/// Floats of maps and gradients that a band of the kernel's gradient may take.
+const BAND: usize = 1 << 16;
+
+impl Slide {
+    fn new(spec: &Spec, border: Border, target: Shape, [down, right]: [usize; 2], level: Level) -> Slide {
+        let window = spec.vertical.window * spec.horizontal.window;
+        let channels = [border.channels, target.channels()].map(|all| all / spec.groups);
+        let windows = positions(target.height(), target.width(), down * border.row(), right * border.channels);
+        Slide {
+            border,
+            groups: spec.groups,
+            channels,
+            windows: Offsets::new(windows, border.len()),
+            taps: Offsets::new(tap_offsets(spec, border.row(), border.channels), 0),
+            window,
+            panels: Panels::new(Widths::of(level), window * channels[0], channels[1]),
+        }
+    }
+
+    /// Overwrites the target of some images.
+    fn compute(&self, level: Level, sources: &[f32], factor: (&[f32], Start<'_>, bool), pass: [&mut [f32]; 2]) {
+        let [targets, scratch] = pass;
+        let ((derived, start, relu), [len, columns]) = (factor, self.channels);
+        let (maps, _) = self.border.bordered(sources, scratch);
+        for (group, panels) in derived.chunks_exact(self.panels.size()).take(self.groups).enumerate() {
+            let a = A {
+                data: &maps[group * len..],
+                row_offsets: &self.windows,
+                rows: targets.len() / (columns * self.groups),
+                run_offsets: &self.taps,
+                runs: self.window,
+                len,
+                step: 1,
+            };
+            let start = if let Start::Bias(bias) = start { Start::Bias(&bias[group * columns..]) } else { start };
+            let (b, c) = (B::Panels(panels), &mut targets[group * columns..]);
+            gemm(level, Gemm { a, b, c, c_stride: columns * self.groups, columns, start, relu });
+        }
+    }
+}
+
+impl Way {
+    fn scratch(&self, images: usize) -> usize {
+        match self {
+            Planes(planar) => planar.scratch(),
+            Windows(slide) => slide.border.scratch(images),
+        }
+    }
+
+    fn derived(&self) -> usize {
+        match self {
+            Planes(_) => 0,
+            Windows(slide) => slide.groups * slide.panels.size(),
+        }
+    }
 }
 
 impl GroupedConv2D {
@@ -84,13 +164,21 @@ impl GroupedConv2D {
             before: [vertical.pad_before(input.height()), horizontal.pad_before(input.width())],
             channels: input.channels(),
         };
-        let (row, len) = (border.row(), border.len());
-        let (down, right) = (vertical.stride * row, horizontal.stride * input.channels());
-        let window = vertical.window * horizontal.window * channels;
+        let row = border.row();
+        let window = vertical.window * horizontal.window;
         let taps = || tap_offsets(&spec, row, input.channels());
-        let group = Spec { filters, groups: 1, ..spec };
-        let [small_input, small_output] =
-            [(input, channels), (output, filters)].map(|(map, depth)| Shape::map(map.height(), map.width(), depth));
+        let forward = if planar::pays_forward(widths.lanes, &spec, input) {
+            Planes(Planar::outputs(&spec, input, output, level))
+        } else {
+            Windows(Slide::new(&spec, border, output, [vertical.stride, horizontal.stride], level))
+        };
+        let strides = vertical.stride * horizontal.stride;
+        let input_gradient = if strides > 1 || planar::pays_backward(widths.lanes, &spec, input) {
+            Planes(Planar::inputs(&spec, input, output, level))
+        } else {
+            let border = Border::of_gradient(&spec, input, output);
+            Windows(Slide::new(&spec, border, input, [1, 1], level))
+        };
         GroupedConv2D {
             level,
             spec,
@@ -101,14 +189,12 @@ impl GroupedConv2D {
             filters,
             images: (POSITIONS / (height * width)).max(1),
             border,
-            windows: Offsets::new(positions(height, width, down, right), len),
-            taps: Offsets::new(taps(), 0),
             elements: Offsets::new(taps().flat_map(|tap| (0..channels).map(move |c| tap + c)), 0),
-            rows: Offsets::new((0..height).map(|i| i * down), len),
-            kernel_len: window * spec.filters,
-            panels: Panels::new(widths, window, filters),
-            gradient_rows: Rows::new(widths, filters),
-            input_gradient: InputGradient::new(&group, small_input, small_output, level),
+            rows: Offsets::every(vertical.stride * row),
+            kernel_len: window * channels * spec.filters,
+            forward,
+            input_gradient,
+            lanes: widths.lanes,
         }
     }
 
@@ -117,32 +203,51 @@ impl GroupedConv2D {
         self.kernel_len / self.spec.filters
     }
 
-    /// Derived floats of a group.
-    fn derived_of_group(&self) -> usize {
-        self.panels.size() + self.input_gradient.derived()
+    /// A group's part of the gradient: as it lies, if the last vector of the last row stays within it, and else a copy.
+    fn gradient_of_group<'a>(&self, group: usize, gradient: &'a [f32], scratch: &'a mut [f32]) -> B<'a> {
+        let (first, width) = (group * self.filters, self.filters.next_multiple_of(self.lanes));
+        if first + width <= self.spec.filters {
+            return B::Rows { data: &gradient[first..], stride: self.spec.filters };
+        }
+        for (from, to) in gradient.chunks_exact(self.spec.filters).zip(scratch.chunks_exact_mut(width)) {
+            to[..self.filters].copy_from_slice(&from[first..first + self.filters]);
+            to[self.filters..].fill(0.0);
+        }
+        B::Rows { data: scratch, stride: width }
     }
 
-    /// The gradient of a group's part of the kernel. `maps` have their border; `gradient` is the group's own.
-    fn kernel_gradient(&self, group: usize, maps: &[f32], gradient: &[f32], d_kernel: &mut [f32], scratch: &mut [f32]) {
+    /// Adds to the gradient of the kernel. `maps` have their border.
+    fn kernel_gradient(&self, maps: &[f32], gradient: &[f32], d_kernel: &mut [f32], scratch: &mut [f32]) {
         let width = self.output.width();
-        let product = Gemm {
-            a: A {
-                data: &maps[group * self.channels..],
-                row_offsets: &self.elements,
-                rows: self.window(),
-                run_offsets: &self.rows,
-                runs: gradient.len() / (width * self.filters),
-                len: width,
-                step: self.spec.horizontal.stride * self.input.channels(),
-            },
-            b: self.gradient_rows.factor(gradient, scratch),
-            c: &mut d_kernel[group * self.filters..],
-            c_stride: self.spec.filters,
-            columns: self.filters,
-            start: Start::C,
-            relu: false,
-        };
-        gemm(self.level, product);
+        let row = width * self.spec.filters;
+        let down = self.spec.vertical.stride * self.border.row();
+        let band = (BAND / (row + down)).max(1);
+        let images = maps.chunks_exact(self.border.len()).zip(gradient.chunks_exact(self.output.len()));
+        let bands = images.flat_map(|(map, gradient)| {
+            gradient.chunks(band * row).enumerate().map(move |(i, gradient)| (&map[i * band * down..], gradient))
+        });
+        for (maps, gradient) in bands {
+            for group in 0..self.spec.groups {
+                let product = Gemm {
+                    a: A {
+                        data: &maps[group * self.channels..],
+                        row_offsets: &self.elements,
+                        rows: self.window(),
+                        run_offsets: &self.rows,
+                        runs: gradient.len() / row,
+                        len: width,
+                        step: self.spec.horizontal.stride * self.input.channels(),
+                    },
+                    b: self.gradient_of_group(group, gradient, scratch),
+                    c: &mut d_kernel[group * self.filters..],
+                    c_stride: self.spec.filters,
+                    columns: self.filters,
+                    start: Start::C,
+                    relu: false,
+                };
+                gemm(self.level, product);
+            }
+        }
     }
 }
 
@@ -153,61 +258,54 @@ fn take_columns(from: &[f32], all: usize, first: usize, width: usize, to: &mut [
     }
 }
 
-/// Copies rows of `width` to the columns from `first` on of rows of `all`.
-fn put_columns(from: &[f32], width: usize, to: &mut [f32], all: usize, first: usize) {
-    for (from, to) in from.chunks_exact(width).zip(to.chunks_exact_mut(all)) {
-        to[first..first + width].copy_from_slice(from);
-    }
-}
-
 impl Kernel for GroupedConv2D {
     fn scratch(&self, images: usize) -> usize {
         let images = images.min(self.images);
         let positions = images * self.output.height() * self.output.width();
-        let d_input = images * self.input.height() * self.input.width() * self.channels;
-        let after = self.gradient_rows.scratch(positions).max(d_input + self.input_gradient.scratch(images));
-        self.border.scratch(images) + positions * self.filters + after
+        let weights = self.border.scratch(images) + positions * self.filters.next_multiple_of(self.lanes);
+        weights.max(self.forward.scratch(images)).max(self.input_gradient.scratch(images))
     }
 
     fn derived(&self) -> usize {
-        // In the end some room to put a group's kernel together.
-        self.spec.groups * self.derived_of_group() + self.window() * self.filters
+        match self.forward.derived() + self.input_gradient.derived() {
+            0 => 0,
+            // In the end some room to put a group's kernel together.
+            panels => panels + self.window() * self.filters,
+        }
     }
 
     fn prepare(&self, weights: &[f32], derived: &mut [f32]) {
-        let (groups, kernel) = derived.split_at_mut(self.spec.groups * self.derived_of_group());
-        for (group, derived) in groups.chunks_exact_mut(self.derived_of_group()).enumerate() {
-            take_columns(&weights[..self.kernel_len], self.spec.filters, group * self.filters, self.filters, kernel);
-            let (forward, input) = derived.split_at_mut(self.panels.size());
-            self.panels.pack(kernel, forward);
-            self.input_gradient.prepare(kernel, input);
+        let (forward, derived) = derived.split_at_mut(self.forward.derived());
+        let (inputs, own) = derived.split_at_mut(self.input_gradient.derived());
+        for group in 0..self.spec.groups {
+            if let Windows(slide) = &self.forward {
+                take_columns(&weights[..self.kernel_len], self.spec.filters, group * self.filters, self.filters, own);
+                slide.panels.pack(own, &mut forward[group * slide.panels.size()..][..slide.panels.size()]);
+            }
+            if let Windows(slide) = &self.input_gradient {
+                take_columns(&weights[..self.kernel_len], self.spec.filters, group * self.filters, self.filters, own);
+                let to = &mut inputs[group * slide.panels.size()..][..slide.panels.size()];
+                for (t, tap) in own.chunks_exact(self.channels * self.filters).rev().enumerate() {
+                    slide.panels.pack_transposed(tap, t * self.filters, self.filters, to);
+                }
+            }
         }
     }
 
     fn forward(&self, pass: Forward<'_>) {
-        let bias = &pass.weights[self.kernel_len..];
+        let (kernel, bias) = pass.weights.split_at(self.kernel_len);
+        let bias = self.spec.use_bias.then_some(bias);
         let relu = self.activation == Activation::Relu;
-        let (input_len, output_len, filters) = (self.input.len(), self.output.len(), self.filters);
-        let runs = pass.input[..pass.images * input_len].chunks(self.images * input_len);
-        for (input, output) in runs.zip(pass.output.chunks_mut(self.images * output_len)) {
-            let (maps, _) = self.border.bordered(input, pass.scratch);
-            let output = &mut output[..input.len() / input_len * output_len];
-            for (group, derived) in
-                pass.derived.chunks_exact(self.derived_of_group()).take(self.spec.groups).enumerate()
-            {
-                let a = A {
-                    data: &maps[group * self.channels..],
-                    row_offsets: &self.windows,
-                    rows: output.len() / self.spec.filters,
-                    run_offsets: &self.taps,
-                    runs: self.spec.vertical.window * self.spec.horizontal.window,
-                    len: self.channels,
-                    step: 1,
-                };
-                let b = B::Panels(&derived[..self.panels.size()]);
-                let start = if self.spec.use_bias { Start::Bias(&bias[group * filters..]) } else { Start::Zero };
-                let c = &mut output[group * filters..];
-                gemm(self.level, Gemm { a, b, c, c_stride: self.spec.filters, columns: filters, start, relu });
+        let [input_len, output_len] = [self.input.len(), self.output.len()].map(|len| self.images * len);
+        let output = &mut pass.output[..pass.images * self.output.len()];
+        for (input, output) in pass.input.chunks(input_len).zip(output.chunks_mut(output_len)) {
+            match &self.forward {
+                Planes(planar) => planar.compute(Factor { kernel, bias, relu }, input, output, pass.scratch),
+                Windows(slide) => {
+                    let factor = (pass.derived, bias.map_or(Start::Zero, Start::Bias), relu);
+                    let input = &input[..output.len() / self.output.len() * self.input.len()];
+                    slide.compute(self.level, input, factor, [output, pass.scratch]);
+                }
             }
             if !relu {
                 activate(self.level, self.activation, output, self.spec.filters);
@@ -217,30 +315,34 @@ impl Kernel for GroupedConv2D {
 
     fn backward(&self, mut pass: Backward<'_>) {
         let (input_len, output_len) = (self.input.len(), self.output.len());
-        let gradients = &mut pass.d_output[..pass.images * output_len];
-        activate_backward(self.level, self.activation, pass.output, gradients, self.spec.filters);
+        let (level, filters) = (self.level, self.spec.filters);
         if !pass.accumulate {
             pass.d_weights.fill(0.0);
         }
         let (d_kernel, d_bias) = pass.d_weights.split_at_mut(self.kernel_len);
-        if self.spec.use_bias {
-            add_rows(self.level, gradients, d_bias);
-        }
-        let inputs = pass.input[..pass.images * input_len].chunks(self.images * input_len);
-        for (run, (input, gradients)) in inputs.zip(gradients.chunks(self.images * output_len)).enumerate() {
+        let factor = Factor { kernel: &pass.weights[..self.kernel_len], bias: None, relu: false };
+        let derived = &pass.derived[self.forward.derived()..];
+        let all = pass.images * output_len;
+        let runs =
+            pass.d_output[..all].chunks_mut(self.images * output_len).zip(pass.output.chunks(self.images * output_len));
+        for (run, (gradient, output)) in runs.enumerate() {
+            activate_backward(level, self.activation, output, gradient, filters);
+            if self.spec.use_bias {
+                add_rows(level, gradient, d_bias);
+            }
             let first = run * self.images * input_len;
-            let mut d_input = pass.d_input.as_deref_mut().map(|d_input| &mut d_input[first..first + input.len()]);
-            let (own, scratch) = pass.scratch.split_at_mut(gradients.len() / self.spec.groups);
-            let (maps, scratch) = self.border.bordered(input, scratch);
-            for (group, derived) in
-                pass.derived.chunks_exact(self.derived_of_group()).take(self.spec.groups).enumerate()
-            {
-                take_columns(gradients, self.spec.filters, group * self.filters, self.filters, own);
-                self.kernel_gradient(group, maps, own, d_kernel, scratch);
-                let Some(d_input) = d_input.as_deref_mut() else { continue };
-                let (d_own, scratch) = scratch.split_at_mut(input.len() / self.spec.groups);
-                self.input_gradient.compute(own, &derived[self.panels.size()..], d_own, scratch);
-                put_columns(d_own, self.channels, d_input, self.input.channels(), group * self.channels);
+            let images = first..first + gradient.len() / output_len * input_len;
+            let (maps, scratch) = self.border.bordered(&pass.input[images.clone()], pass.scratch);
+            self.kernel_gradient(maps, gradient, d_kernel, scratch);
+            if let Some(d_input) = pass.d_input.as_deref_mut() {
+                let d_input = &mut d_input[images];
+                match &self.input_gradient {
+                    Planes(planar) => planar.compute(factor, gradient, d_input, pass.scratch),
+                    Windows(slide) => {
+                        let factor = (derived, Start::Zero, false);
+                        slide.compute(level, gradient, factor, [d_input, pass.scratch]);
+                    }
+                }
             }
         }
     }

@@ -54,37 +54,58 @@ impl Vectorized for Pool<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let (channels, planes) = (self.kernel.output.channels(), self.kernel.output.len());
+        let bytes = self.kernel.bytes;
         each_output(&self.kernel.spec, self.kernel.input, self.kernel.output, |at, window| {
-            for channel in (0..channels).step_by(S::LANES) {
-                let count = S::LANES.min(channels - channel);
-                let (largest, tap) = largest(s, window, &self.input[channel..], count);
+            let mut channel = 0;
+            while channels - channel >= S::LANES {
+                let (largest, taps) = largest::<S, true>(s, window, &self.input[channel..], S::LANES);
+                let first = at + channel;
+                // SAFETY: the slices are as long as a vector.
+                unsafe {
+                    s.store(self.output[first..first + S::LANES].as_mut_ptr(), largest);
+                    if bytes == 1 && !self.kept.is_empty() {
+                        s.store_bytes(self.kept[first..first + S::LANES].as_mut_ptr(), taps);
+                    }
+                }
+                if bytes > 1 {
+                    keep(s, taps, self.kept, planes, first, S::LANES);
+                }
+                channel += S::LANES;
+            }
+            if channel < channels {
+                let count = channels - channel;
+                let (largest, taps) = largest::<S, false>(s, window, &self.input[channel..], count);
                 let output = &mut self.output[at + channel..][..count];
                 // SAFETY: `count` values are writable.
                 unsafe { s.store_first(output.as_mut_ptr(), largest, count) }
-                if !self.kept.is_empty() {
-                    let mut taps = [0.0; MAX_LANES];
-                    // SAFETY: no level's vectors are longer than MAX_LANES.
-                    unsafe { s.store(taps.as_mut_ptr(), tap) }
-                    for (byte, plane) in self.kept.chunks_exact_mut(planes).enumerate() {
-                        // SAFETY: numbers of taps are whole, not negative and far below 2³¹.
-                        let bytes = taps.map(|tap: f32| (unsafe { tap.to_int_unchecked::<i32>() } >> (8 * byte)) as u8);
-                        plane[at + channel..][..count].copy_from_slice(&bytes[..count]);
-                    }
-                }
+                keep(s, taps, self.kept, planes, at + channel, count);
             }
         });
     }
 }
 
-/// The largest values of a window in `count` channels, and the numbers of their taps.
+/// Keeps the numbers of `count` taps, byte by byte, from `at` on; of planes of so many bytes there may be none.
 #[inline(always)]
-fn largest<S: Simd>(s: S, window: Window, input: &[f32], count: usize) -> (S::V, S::V) {
+fn keep<S: Simd>(s: S, taps: S::V, kept: &mut [u8], planes: usize, at: usize, count: usize) {
+    let mut numbers = [0.0; MAX_LANES];
+    // SAFETY: no level's vectors are longer than MAX_LANES.
+    unsafe { s.store(numbers.as_mut_ptr(), taps) }
+    for (byte, plane) in kept.chunks_exact_mut(planes).enumerate() {
+        // SAFETY: numbers of taps are whole, not negative and far below 2³¹.
+        let bytes = numbers.map(|tap: f32| (unsafe { tap.to_int_unchecked::<i32>() } >> (8 * byte)) as u8);
+        plane[at..at + count].copy_from_slice(&bytes[..count]);
+    }
+}
+
+/// The largest values of a window in `count` channels, a vector if `WHOLE`, and the numbers of their taps.
+#[inline(always)]
+fn largest<S: Simd, const WHOLE: bool>(s: S, window: Window, input: &[f32], count: usize) -> (S::V, S::V) {
     let (mut largest, mut taps) = (s.splat(0.0), s.splat(0.0));
     let mut first = true;
     window.each_tap(|tap, at| {
         let values = &input[at..at + count];
         // SAFETY: `count` values are readable.
-        let values = unsafe { s.load_first(values.as_ptr(), count) };
+        let values = unsafe { if WHOLE { s.load(values.as_ptr()) } else { s.load_first(values.as_ptr(), count) } };
         let tap = s.splat(tap as f32);
         if first {
             (largest, taps, first) = (values, tap, false);

@@ -4,6 +4,7 @@
 //! makes it.
 //!
 //! - Convolution ([`conv2d`], [`grouped_conv2d`]) and dense layers are the matrix product of [`gemm`] over offset tables.
+//!   Few filters, and small groups, have positions instead of filters as its columns ([`planar`]).
 //! - [`depthwise_conv2d`] has no product to share: its positions gather from the map, vectors of channels at a time.
 //! - [`max_pooling2d`], [`average_pooling2d`], [`global_pooling2d`], [`zero_padding2d`] and [`up_sampling2d`] move, choose
 //!   and mix the values of a map.
@@ -31,17 +32,20 @@ pub mod dropout;
 mod exp;
 pub mod fast3x3;
 pub mod gemm;
+mod gemm_copy;
 pub mod gemm_pack;
 mod gemm_tile;
 pub mod global_pooling2d;
 pub mod grouped_conv2d;
 pub mod max_pooling2d;
 pub mod merge;
+mod planar;
 mod pooling_window;
 pub mod rectifiers;
 pub mod rescaling;
 #[cfg(test)]
 mod tests;
+mod turn;
 pub mod up_sampling2d;
 pub mod wide_dense;
 mod window;

@@ -2,6 +2,7 @@
 
 use super::gemm::Offsets;
 use crate::layers::conv2d::Spec;
+use crate::shape::Shape;
 
 /// A channels-last map set into a larger one whose border is zero, so that a window never leaves it.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +18,20 @@ pub(super) struct Border {
 }
 
 impl Border {
+    /// That of the output's gradient, over which a convolution without strides slides back to its input.
+    pub fn of_gradient(spec: &Spec, input: Shape, output: Shape) -> Border {
+        let (vertical, horizontal) = (spec.vertical, spec.horizontal);
+        Border {
+            inner: [output.height(), output.width()],
+            outer: [input.height() + vertical.reach() - 1, input.width() + horizontal.reach() - 1],
+            before: [
+                vertical.reach() - 1 - vertical.pad_before(input.height()),
+                horizontal.reach() - 1 - horizontal.pad_before(input.width()),
+            ],
+            channels: spec.filters,
+        }
+    }
+
     /// Whether a copy is needed: not if the windows stay inside the map.
     pub fn copies(&self) -> bool {
         self.before != [0, 0] || self.outer[0] > self.inner[0] || self.outer[1] > self.inner[1]

@@ -75,6 +75,10 @@ fn large_convolutions() {
         (Shape::map(11, 11, 70), 64, axis(5, 2, Padding::Same), 2),
         (Shape::map(7, 7, 300), 33, axis(1, 1, Padding::Valid), 2),
         (Shape::map(9, 9, 20), 50, axis(1, 2, Padding::Valid), 3),
+        // Positions as columns, in several bands: outputs, inputs' gradients, outputs through strides.
+        (Shape::map(96, 90, 32), 2, axis(3, 1, Padding::Same), 1),
+        (Shape::map(75, 70, 2), 40, axis(3, 1, Padding::Same), 1),
+        (Shape::map(90, 90, 16), 3, axis(3, 2, Padding::Same), 1),
     ] {
         let spec =
             Spec { filters, vertical: axis, horizontal: axis, groups: 1, activation: Activation::Relu, use_bias: true };

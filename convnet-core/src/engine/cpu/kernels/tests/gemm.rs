@@ -71,6 +71,45 @@ fn random_products() {
     }
 }
 
+/// However B lies and whatever is copied or written first: the same bits as from panels.
+#[test]
+fn the_layout_of_b_changes_no_bit() {
+    let random = &mut random(4);
+    for (rows, depth, columns, stride) in [(20, 150, 300, 1100), (9, 20, 1060, 1088), (2, 70, 300, 320), (3, 5, 40, 64)]
+    {
+        let (a, b) = (values(random, rows * depth), values(random, depth * stride));
+        let plain: Vec<f32> = b.chunks(stride).flat_map(|row| row[..columns].iter().copied()).collect();
+        let (row_offsets, run_offsets) = (Offsets::every(depth), Offsets::every(5));
+        // The same rows in runs of five, with something between the runs.
+        let runs: Vec<f32> =
+            b.chunks(5 * stride).flat_map(|run| run.iter().copied().chain(vec![f32::NAN; 7])).collect();
+        let run_starts = Offsets::every(5 * stride + 7);
+        for level in Level::available() {
+            let panels = Panels::new(Widths::of(level), depth, columns);
+            let mut packed = vec![f32::NAN; panels.size()];
+            panels.pack(&plain, &mut packed);
+            let product = |b: B<'_>| {
+                let mut c = vec![f32::NAN; rows * columns];
+                let a = A {
+                    data: &a,
+                    row_offsets: &row_offsets,
+                    rows,
+                    run_offsets: &run_offsets,
+                    runs: depth / 5,
+                    len: 5,
+                    step: 1,
+                };
+                gemm(level, Gemm { a, b, c: &mut c, c_stride: columns, columns, start: Start::Zero, relu: false });
+                c
+            };
+            let expected = product(B::Panels(&packed));
+            let name = format!("{level:?}: {rows} × {depth} × {columns}");
+            assert_same_bits(&name, &product(B::Rows { data: &b, stride }), &expected);
+            assert_same_bits(&name, &product(B::Runs { data: &runs, offsets: &run_starts, stride }), &expected);
+        }
+    }
+}
+
 /// Cutting the sums in two calls changes no bit.
 #[test]
 fn sums_continue_where_the_last_call_stopped() {

@@ -1,0 +1,184 @@
+//! The general kernels over all that listings can express: windows, strides, dilation, groups, few channels, dense
+//! layers, poolings, normalisation, activations; forward and backward, against a core's peak.
+//!
+//! ```text
+//! cargo bench --bench general -- depthwise 1x1
+//! ```
+//!
+//! Words select the rows whose names contain one of them; the whole table takes about a minute and a half. One thread, 8
+//! images a call (1 for maps of 112 and more), random values, the level that `CONVNET_SIMD` allows. Each figure is the
+//! least of many calls. Backward has the gradients of weights and of input together, twice the arithmetic of forward.
+//!
+//! GFLOP/s counts the multiplications and additions of the layer's definition, taps on the border's zeros included. GB/s
+//! counts what a call must touch at least once: forward input, weights and output; backward input, output, the gradient
+//! of the output (read), that of the input and of the weights (written), and the weights. What kernels copy for
+//! themselves is not counted.
+
+#[path = "../peak/mod.rs"]
+mod peak;
+mod rows;
+
+use convnet::engine::cpu::aligned::Floats;
+use convnet::engine::cpu::kernel::{Backward, Forward, Kernel};
+use convnet::engine::cpu::simd::Level;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rows::{Row, Work};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+/// How long each figure is measured, and the fewest calls.
+const TIME: Duration = Duration::from_millis(100);
+const CALLS: usize = 5;
+
+/// `len` values in (−1, 1).
+fn random(len: usize) -> Floats {
+    let mut random = StdRng::seed_from_u64(len as u64);
+    let mut values = Floats::zeros(len);
+    values.iter_mut().for_each(|value| *value = random.random_range(-1.0..1.0));
+    values
+}
+
+/// The least seconds of many calls of `timed`, each after one of `before` that does not count.
+fn least<T>(state: &mut T, mut before: impl FnMut(&mut T), mut timed: impl FnMut(&mut T)) -> f64 {
+    let (begin, mut least, mut calls) = (Instant::now(), f64::INFINITY, 0);
+    while calls < CALLS || begin.elapsed() < TIME {
+        before(state);
+        let start = Instant::now();
+        timed(black_box(state));
+        least = least.min(start.elapsed().as_secs_f64());
+        calls += 1;
+    }
+    least
+}
+
+/// A kernel and all that a call of it works on.
+struct Call {
+    kernel: Box<dyn Kernel>,
+    images: usize,
+    weights: Floats,
+    d_weights: Floats,
+    derived: Floats,
+    input: Floats,
+    output: Floats,
+    d_output: Floats,
+    d_input: Floats,
+    kept: Vec<u8>,
+    scratch: Floats,
+}
+
+impl Call {
+    fn new(kernel: Box<dyn Kernel>, row: &Row, weights: usize) -> Call {
+        let images = row.images;
+        let [input, output] = [row.input, row.output].map(|shape| images * shape.len());
+        let mut weights = random(weights);
+        // Variances among them must not be negative, and sums not grow.
+        weights.iter_mut().for_each(|weight| *weight = 0.1 * weight.abs());
+        let mut derived = Floats::zeros(kernel.derived());
+        kernel.prepare(&weights, &mut derived);
+        Call {
+            images,
+            d_weights: weights.clone(),
+            weights,
+            derived,
+            input: random(input),
+            output: Floats::zeros(output),
+            d_output: Floats::zeros(output),
+            d_input: Floats::zeros(input),
+            kept: vec![0; images * kernel.kept()],
+            scratch: Floats::zeros(kernel.scratch(images)),
+            kernel,
+        }
+    }
+
+    fn forward(&mut self) {
+        self.kernel.forward(Forward {
+            images: self.images,
+            training: true,
+            noise: None,
+            weights: &self.weights,
+            derived: &self.derived,
+            input: &self.input,
+            output: &mut self.output,
+            kept: &mut self.kept,
+            scratch: &mut self.scratch,
+        });
+    }
+
+    fn backward(&mut self) {
+        self.kernel.backward(Backward {
+            noise: None,
+            images: self.images,
+            weights: &self.weights,
+            derived: &self.derived,
+            input: &self.input,
+            output: &self.output,
+            kept: &self.kept,
+            d_output: &mut self.d_output,
+            d_input: Some(&mut self.d_input),
+            d_weights: &mut self.d_weights,
+            accumulate: true,
+            scratch: &mut self.scratch,
+        });
+    }
+}
+
+/// Seconds of a row's passes, with operations and bytes of each.
+fn measure(row: &Row, level: Level) -> Vec<(&'static str, f64, [usize; 2])> {
+    let [input, output] = [row.input, row.output].map(|shape| 4 * row.images * shape.len());
+    match row.work {
+        Work::Layer { op, exact } => {
+            let flops = rows::flops(&op, row);
+            let weights = rows::weights(&op, row);
+            let mut call = Call::new(rows::kernel(&op, row, exact, level), row, weights);
+            let forward = least(&mut call, |_| {}, Call::forward);
+            // The kernel may use up the gradient of the output.
+            let gradient = random(call.d_output.len());
+            let backward = least(&mut call, |call| call.d_output.copy_from_slice(&gradient), Call::backward);
+            let bytes = [input + 4 * weights + output, 2 * input + 8 * weights + 2 * output];
+            vec![("forward", forward, [flops, bytes[0]]), ("backward", backward, [2 * flops, bytes[1]])]
+        }
+        Work::Statistics(passes) => {
+            let (x, d_y, mut y) = (random(input / 4), random(input / 4), Floats::zeros(input / 4));
+            let rows = x.len() / passes.channels();
+            let (weights, mut statistics) = (random(4 * passes.channels()), Floats::zeros(passes.statistics_len()));
+            let mut sums = vec![0.0; passes.sums()];
+            let add = least(&mut sums, |_| {}, |sums| passes.add_sums(&x, sums));
+            sums.fill(0.0);
+            passes.add_sums(&x, &mut sums);
+            passes.statistics(&sums, rows, &mut statistics);
+            let normalize = least(&mut y, |_| {}, |y| passes.normalize(&x, &statistics, &weights, y));
+            let back = least(&mut sums, |_| {}, |sums| passes.add_backward_sums(&x, &d_y, &statistics, sums));
+            let batch = convnet::engine::cpu::kernels::batch_normalization::Batch {
+                statistics: &statistics,
+                sums: &sums,
+                rows,
+            };
+            let gradient = least(&mut y, |_| {}, |d_x| passes.backward(&x, &d_y, batch, &weights, d_x));
+            vec![
+                ("sums", add, [0, input]),
+                ("normalize", normalize, [0, 2 * input]),
+                ("back sums", back, [0, 2 * input]),
+                ("gradient", gradient, [0, 3 * input]),
+            ]
+        }
+    }
+}
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let level = Level::detect();
+    let peak = peak::gflops(level);
+    println!("{level:?}, peak {peak:.0} GFLOP/s\n");
+    println!("{:44} {:9} {:>10} {:>8} {:>5} {:>7}", "layer", "pass", "µs", "GFLOP/s", "%", "GB/s");
+    for row in rows::all(level) {
+        if !words.is_empty() && !words.iter().any(|word| row.name.contains(word.as_str())) {
+            continue;
+        }
+        for (pass, seconds, [flops, bytes]) in measure(&row, level) {
+            let gflops = flops as f64 / seconds / 1e9;
+            let speed = if flops > 0 { format!("{gflops:8.1} {:5.0}", 100.0 * gflops / peak) } else { " ".repeat(14) };
+            println!("{:44} {pass:9} {:10.1} {speed} {:7.1}", row.name, 1e6 * seconds, bytes as f64 / seconds / 1e9);
+        }
+    }
+}
