@@ -11,8 +11,10 @@
 //! and by the general kernel (`general`: with relu, without pooling).
 //!
 //! For convolutions and dense layers Gelem/s is GFLOP/s: the multiplications and additions of the layer's definition,
-//! whatever the kernel saves, bias and activation not counted. Backward has two products of that size, gradient of
+//! whatever the kernel saves, bias and activation not counted; the first line printed is the most that a core does. Backward has two products of that size, gradient of
 //! weights and of input; the first layer only the former. For pooling and loss an element is a value of the input.
+
+mod peak;
 
 use convnet::engine::cpu::aligned::Floats;
 use convnet::engine::cpu::kernel::{Backward, Forward, Kernel};
@@ -242,6 +244,8 @@ fn loss(criterion: &mut Criterion, logits: &[f32], labels: &[u32]) {
 fn main() -> convnet::Result<()> {
     let settings = Criterion::default().sample_size(20).measurement_time(Duration::from_secs(1));
     let mut criterion = settings.warm_up_time(Duration::from_millis(500)).configure_from_args();
+    let level = Level::detect();
+    println!("{level:?}: at most {:.0} GFLOP/s a core", peak::gflops(level));
     let trained = Trained::new()?;
     let (logits, gradients) = trained.gradients();
     layer_by_layer(&mut criterion, &trained, &gradients);

@@ -5,12 +5,13 @@
 
 Peers: keras (TensorFlow), torch, torch_cl (channels-last), onnxruntime, openvino, openvino_bf16 (its default where the
 processor has bf16; the others compute in f32).
-Jobs: mnist_train (batch 64, one step: forward, backward, RMSprop), mnist_infer_1, mnist_infer_64, mnist_infer_1000,
+Jobs: mnist_train (batch 64, one step: forward, backward, RMSprop, on the same images again and again), mnist_fit (the same
+steps over the training set, batch after batch), mnist_infer_1, mnist_infer_64, mnist_infer_1000,
 cats_train (the 150x150 net of section 5.2, batch 32), vgg16_infer (the convolutional base at 150x150, 8 images).
 A line a job: peer, job, median and least milliseconds. MNIST jobs run on real images where CONVNET_DATA is set:
 kernels that skip zeros are only fairly measured on real data.
 """
-import gzip, os, sys, time
+import gzip, itertools, os, sys, time
 import numpy as np
 
 THREADS = int(os.environ.get("THREADS", os.cpu_count() or 1))
@@ -42,6 +43,12 @@ def mnist(count):
     return rng.random((count, 28, 28, 1), np.float32), rng.integers(0, 10, count)
 
 
+def mnist_batches():
+    """The training set in batches of 64."""
+    x, y = mnist(60000)
+    return [(x[i:i + 64], y[i:i + 64]) for i in range(0, 60000 - 63, 64)]
+
+
 def noise(*shape):
     return np.random.default_rng(0).random(shape, np.float32)
 
@@ -60,6 +67,10 @@ def keras_job(job):
         net = digits(); net.compile("rmsprop", "categorical_crossentropy")
         x, y = mnist(64); x, y = tf.constant(x), tf.one_hot(y, 10)
         return lambda: net.train_on_batch(x, y)
+    if job == "mnist_fit":
+        net = digits(); net.compile("rmsprop", "categorical_crossentropy")
+        batches = itertools.cycle([(tf.constant(x), tf.one_hot(y, 10)) for x, y in mnist_batches()])
+        return lambda: net.train_on_batch(*next(batches))
     if job.startswith("mnist_infer_"):
         net = digits(); call = tf.function(lambda t: net(t, training=False)); x = tf.constant(mnist(int(job[12:]))[0])
         return lambda: call(x).numpy()
@@ -99,9 +110,11 @@ def torch_job(job, channels_last):
     digits, cats, vgg = (net.to(memory_format=form) for net in torch_nets())
     image = lambda a: torch.from_numpy(np.ascontiguousarray(a.transpose(0, 3, 1, 2))).to(memory_format=form)
 
-    def train(net, x, y, loss, lr):
+    def train(net, batches, loss, lr):
         optimizer = torch.optim.RMSprop(net.parameters(), lr=lr, alpha=0.9)
+        batches = itertools.cycle(batches)
         def step():
+            x, y = next(batches)
             optimizer.zero_grad(set_to_none=True); loss(net(x), y).backward(); optimizer.step()
         return step
 
@@ -112,12 +125,15 @@ def torch_job(job, channels_last):
         net.eval(); return run
 
     if job == "mnist_train":
-        x, y = mnist(64); return train(digits, image(x), torch.from_numpy(y.astype("int64")), F.cross_entropy, 1e-3)
+        x, y = mnist(64); return train(digits, [(image(x), torch.from_numpy(y))], F.cross_entropy, 1e-3)
+    if job == "mnist_fit":
+        batches = [(image(x), torch.from_numpy(y)) for x, y in mnist_batches()]
+        return train(digits, batches, F.cross_entropy, 1e-3)
     if job.startswith("mnist_infer_"):
         return infer(digits, image(mnist(int(job[12:]))[0]))
     if job == "cats_train":
         y = torch.from_numpy((noise(32, 1) > 0.5).astype("float32"))
-        return train(cats, image(noise(32, 150, 150, 3)), y, F.binary_cross_entropy_with_logits, 1e-4)
+        return train(cats, [(image(noise(32, 150, 150, 3)), y)], F.binary_cross_entropy_with_logits, 1e-4)
     if job == "vgg16_infer":
         return infer(vgg, image(noise(8, 150, 150, 3)))
 

@@ -16,7 +16,7 @@ import subprocess
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-JOBS = ["mnist_train", "mnist_infer_1", "mnist_infer_1000", "cats_train", "vgg16_infer"]
+JOBS = ["mnist_train", "mnist_fit", "mnist_infer_1", "mnist_infer_1000", "cats_train", "vgg16_infer"]
 PEERS = ["keras", "torch_cl", "onnxruntime", "openvino", "openvino_bf16"]
 OTHER_PRECISION = {"openvino_bf16"}
 LIMITS = {
