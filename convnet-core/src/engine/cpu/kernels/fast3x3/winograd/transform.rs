@@ -6,7 +6,7 @@
 //!
 //! The maps are written out, sums that two rows share computed once. (Loops over constant matrices, whose zeros and
 //! ones the compiler was to fold away, were not unrolled: five times slower.) Points: 0, ±1, ∞; for M = 3 also 2; for
-//! M = 4 also ±2. Larger tiles lose digits.
+//! M = 4 0, ±√½, ±√2, ∞, as many operations as 0, ±1, ±2, ∞. Larger tiles lose digits.
 
 use crate::engine::cpu::simd::Simd;
 
@@ -162,66 +162,70 @@ size!(3, 5, s,
     },
 );
 
+/// √½ and √2, the points of M = 4, the other roots of whose polynomial are −√½, −√2 and 0.
+const A: f32 = std::f32::consts::FRAC_1_SQRT_2;
+const B: f32 = std::f32::consts::SQRT_2;
+
 size!(4, 6, s,
     input: |[a, b, c, d, e, f]| {
-        let (even, odd) = (s.fma(-4.0, c, e), s.fma(-4.0, b, d));
-        let (even2, odd2) = (s.sub(e, c), s.sub(d, b));
+        let (even, odd) = (s.fma(-2.0, c, e), s.fma(-2.0, b, d));
+        let (even2, odd2) = (s.fma(-0.5, c, e), s.fma(-0.5, b, d));
         [
-            s.fma(4.0, a, s.fma(-5.0, c, e)),
-            s.add(even, odd),
-            s.sub(even, odd),
-            s.fma(2.0, odd2, even2),
-            s.fma(-2.0, odd2, even2),
-            s.fma(4.0, b, s.fma(-5.0, d, f)),
+            s.fma(-2.5, c, s.add(a, e)),
+            s.fma(A, odd, even),
+            s.fma(-A, odd, even),
+            s.fma(B, odd2, even2),
+            s.fma(-B, odd2, even2),
+            s.fma(-2.5, d, s.add(b, f)),
         ]
     },
     input_back: |[a, b, c, d, e, f]| {
-        let (sum, difference) = (s.add(b, c), s.sub(b, c));
-        let (sum2, difference2) = (s.add(d, e), s.sub(d, e));
+        let (sum, difference) = (s.add(b, c), s.mul(A, s.sub(b, c)));
+        let (sum2, difference2) = (s.add(d, e), s.mul(B, s.sub(d, e)));
         [
-            s.mul(4.0, a),
-            s.fma(4.0, s.sub(f, difference), s.mul(-2.0, difference2)),
-            s.fma(-5.0, a, s.fma(-4.0, sum, s.mul(-1.0, sum2))),
-            s.fma(-5.0, f, s.fma(2.0, difference2, difference)),
+            a,
+            s.fma(-2.0, difference, s.fma(-0.5, difference2, f)),
+            s.fma(-2.5, a, s.fma(-2.0, sum, s.mul(-0.5, sum2))),
+            s.fma(-2.5, f, s.add(difference, difference2)),
             s.add(a, s.add(sum, sum2)),
             f,
         ]
     },
     taps: |[a, b, c]| {
-        let (outer, outer2) = (s.mul(-SIXTH, s.add(a, c)), s.mul(0.25 * SIXTH, s.fma(4.0, c, a)));
-        let (middle, middle2) = (s.mul(SIXTH, b), s.mul(0.5 * SIXTH, b));
+        let (outer, outer2) = (s.fma(0.5, c, a), s.fma(2.0, c, a));
+        let (outer, outer2) = (s.mul(-4.0 * SIXTH, outer), s.mul(SIXTH, outer2));
         [
-            s.mul(0.25, a),
-            s.sub(outer, middle),
-            s.add(outer, middle),
-            s.add(outer2, middle2),
-            s.sub(outer2, middle2),
+            a,
+            s.fma(-4.0 * SIXTH * A, b, outer),
+            s.fma(4.0 * SIXTH * A, b, outer),
+            s.fma(SIXTH * B, b, outer2),
+            s.fma(-SIXTH * B, b, outer2),
             c,
         ]
     },
     taps_back: |[a, b, c, d, e, f]| {
-        let (sum, difference) = (s.mul(-SIXTH, s.add(b, c)), s.sub(c, b));
+        let (sum, difference) = (s.mul(-4.0 * SIXTH, s.add(b, c)), s.sub(c, b));
         let (sum2, difference2) = (s.mul(SIXTH, s.add(d, e)), s.sub(d, e));
         [
-            s.fma(0.25, s.add(a, sum2), sum),
-            s.fma(SIXTH, difference, s.mul(0.5 * SIXTH, difference2)),
-            s.add(s.add(sum, sum2), f),
+            s.add(a, s.add(sum, sum2)),
+            s.fma(4.0 * SIXTH * A, difference, s.mul(SIXTH * B, difference2)),
+            s.fma(2.0, sum2, s.fma(0.5, sum, f)),
         ]
     },
     output: |[a, b, c, d, e, f]| {
-        let (sum, difference) = (s.add(b, c), s.sub(b, c));
-        let (sum2, difference2) = (s.add(d, e), s.sub(d, e));
+        let (sum, difference) = (s.add(b, c), s.mul(A, s.sub(b, c)));
+        let (sum2, difference2) = (s.add(d, e), s.mul(B, s.sub(d, e)));
         [
             s.add(a, s.add(sum, sum2)),
-            s.fma(2.0, difference2, difference),
-            s.fma(4.0, sum2, sum),
-            s.fma(8.0, difference2, s.add(difference, f)),
+            s.add(difference, difference2),
+            s.fma(2.0, sum2, s.mul(0.5, sum)),
+            s.fma(2.0, difference2, s.fma(0.5, difference, f)),
         ]
     },
     output_back: |[a, b, c, d]| {
-        let (even, odd) = (s.add(a, c), s.add(b, d));
-        let (even2, odd2) = (s.fma(4.0, c, a), s.fma(4.0, d, b));
-        [a, s.add(even, odd), s.sub(even, odd), s.fma(2.0, odd2, even2), s.fma(-2.0, odd2, even2), d]
+        let (even, odd) = (s.fma(0.5, c, a), s.fma(0.5, d, b));
+        let (even2, odd2) = (s.fma(2.0, c, a), s.fma(2.0, d, b));
+        [a, s.fma(A, odd, even), s.fma(-A, odd, even), s.fma(B, odd2, even2), s.fma(-B, odd2, even2), d]
     },
 );
 
