@@ -9,7 +9,7 @@ use super::blocking::{Blocking, Sums};
 use super::forward::{Place, transform_input};
 use super::outer::Outer;
 use super::product::{Factors, PANEL, Slice, apart};
-use super::transform::{F, Tile as Maps, square};
+use super::transform::{Added, F, Strided, Tile as Maps, square};
 use super::{Tile, Winograd, even, load, padded, store, vectors};
 use crate::engine::cpu::kernel::Backward;
 use crate::engine::cpu::simd::{Simd, Vectorized};
@@ -79,8 +79,8 @@ where
         let (chunks, last) = (blocking.chunks(), blocking.chunks().count().saturating_sub(1));
         for (number, chunk) in chunks.enumerate() {
             let (tiles, rows) = (chunk.len(), even(chunk.len()));
-            for (row, number) in chunk.clone().enumerate() {
-                let (tile, place) = (winograd.tile(number), Place { rows, row });
+            for (row, tile) in winograd.tiles_from(chunk.start).take(tiles).enumerate() {
+                let place = Place { rows, row };
                 transform_input::<S, M, N>(s, winograd, pass.input, tile, inputs, place);
                 transform_gradient::<S, M, N>(s, winograd, &source, tile, gradients, place, d_bias);
             }
@@ -222,12 +222,10 @@ fn transform_gradient<S: Simd, const M: usize, const N: usize>(
                 store::<S, false>(s, to, s.add(load::<S, false>(s, to, count), sum), count);
             }
         }
-        let points = square::<S, <F as Maps<M, N>>::OutputBack, M, N>(s, d);
         let at = filter * place.rows + place.row * S::LANES;
-        for i in 0..N * N {
-            // SAFETY: point i, this filter's block of `rows` rows, one of them: the length was checked.
-            unsafe { s.store(to.as_mut_ptr().add(i * stride + at), points[i / N][i % N]) };
-        }
+        // SAFETY: the points of this filter's block of `rows` rows, one of them: the length was checked.
+        let mut to = unsafe { Strided::<_, true>::new(to.as_mut_ptr().add(at), N * stride, stride, S::LANES) };
+        square::<S, <F as Maps<M, N>>::OutputBack, M, N>(s, &d, &mut to);
     }
 }
 
@@ -252,9 +250,9 @@ fn input_gradient<S: Simd, const M: usize, const N: usize>(
         for vector in 0..slice.count {
             let (at, width) = slice.place::<S>(factors.rows, vector);
             let channel = (first + vector) * S::LANES;
-            for (row, number) in chunk.clone().enumerate() {
+            for (row, tile) in winograd.tiles_from(chunk.start).take(chunk.len()).enumerate() {
                 let from = &products[at + row * width..];
-                let (tile, apart) = (winograd.tile(number), slice.apart::<S>(factors.rows));
+                let apart = slice.apart::<S>(factors.rows);
                 if channel + S::LANES <= channels {
                     add_patch::<S, M, N, true>(s, winograd, from, apart, tile, channel, d_input);
                 } else {
@@ -281,24 +279,25 @@ fn add_patch<S: Simd, const M: usize, const N: usize, const FULL: bool>(
     let channels = winograd.block.channels;
     let count = S::LANES.min(channels - channel);
     assert!(from.len() >= (N * N - 1) * apart + S::LANES);
-    let mut points = [[s.splat(0.0); N]; N];
-    for i in 0..N * N {
-        // SAFETY: the length was checked.
-        points[i / N][i % N] = unsafe { s.load(from.as_ptr().add(i * apart)) };
-    }
-    let d = square::<S, <F as Maps<M, N>>::InputBack, N, N>(s, points);
+    // SAFETY: the length was checked.
+    let from = unsafe { Strided::<_, true>::new(from.as_ptr(), N * apart, apart, S::LANES) };
     let len = winograd.input_len();
     let map = d_input[tile.image * len..][..len].as_mut_ptr();
     let patch = winograd.patch::<N>(tile);
-    for i in 0..N {
-        for j in 0..N {
-            let inside = (patch.rows.0..patch.rows.1).contains(&i) && (patch.columns.0..patch.columns.1).contains(&j);
-            if inside {
-                // SAFETY: the position is in the map, and so many channels are there.
-                unsafe {
-                    let to = map.add(patch.position(i, j) * channels + channel);
-                    store::<S, FULL>(s, to, s.add(load::<S, FULL>(s, to, count), d[i][j]), count);
-                }
+    if patch.whole::<N>() {
+        let to = map.wrapping_add(patch.position(0, 0) * channels + channel);
+        // SAFETY: the whole tile is in the map, and so many channels are there.
+        let to = unsafe { Strided::<_, FULL>::new(to, patch.width * channels, channels, count) };
+        return square::<S, <F as Maps<M, N>>::InputBack, N, N>(s, &from, &mut Added(to));
+    }
+    let mut d = [[s.splat(0.0); N]; N];
+    square::<S, <F as Maps<M, N>>::InputBack, N, N>(s, &from, &mut d);
+    for i in patch.rows.0..patch.rows.1 {
+        for j in patch.columns.0..patch.columns.1 {
+            // SAFETY: the position is in the map, and so many channels are there.
+            unsafe {
+                let to = map.add(patch.position(i, j) * channels + channel);
+                store::<S, FULL>(s, to, s.add(load::<S, FULL>(s, to, count), d[i][j]), count);
             }
         }
     }
@@ -423,12 +422,12 @@ fn finish<S: Simd, const M: usize, const N: usize>(
         let count = S::LANES.min(filters - filter);
         let (at, width) = block.place::<S>(0, vector);
         for channel in 0..block.channels.min(channels - block.channel) {
-            let mut points = [[s.splat(0.0); N]; N];
-            for i in 0..N * N {
-                // SAFETY: the length was checked.
-                points[i / N][i % N] = unsafe { s.load(sums.as_ptr().add(i * apart + at + channel * width)) };
-            }
-            let taps = square::<S, <F as Maps<M, N>>::TapsBack, N, 3>(s, points);
+            // SAFETY: the length was checked.
+            let from = unsafe { sums.as_ptr().add(at + channel * width) };
+            // SAFETY: as above.
+            let from = unsafe { Strided::<_, true>::new(from, N * apart, apart, S::LANES) };
+            let mut taps = [[s.splat(0.0); 3]; 3];
+            square::<S, <F as Maps<M, N>>::TapsBack, N, 3>(s, &from, &mut taps);
             for i in 0..9 {
                 let value = taps[i / 3][i % 3];
                 // SAFETY: the tap's channel, and so many filters.

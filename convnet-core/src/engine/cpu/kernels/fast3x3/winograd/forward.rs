@@ -3,7 +3,7 @@
 use super::super::block::{Block, carve, carved, maximum};
 use super::blocking::Blocking;
 use super::product::{Factors, Slice, apart};
-use super::transform::{F, Tile as Maps, square};
+use super::transform::{F, Strided, Tile as Maps, square};
 use super::{Tile, Winograd, even, load, padded, store, vectors};
 use crate::engine::cpu::kernel::Forward;
 use crate::engine::cpu::simd::{Simd, Vectorized};
@@ -66,8 +66,9 @@ where
         let step = blocking.columns / S::LANES;
         for chunk in blocking.chunks() {
             let rows = even(chunk.len());
-            for (row, number) in chunk.clone().enumerate() {
-                transform_input::<S, M, N>(s, winograd, pass.input, winograd.tile(number), inputs, Place { rows, row });
+            let tiles = || winograd.tiles_from(chunk.start).take(chunk.len()).enumerate();
+            for (row, tile) in tiles() {
+                transform_input::<S, M, N>(s, winograd, pass.input, tile, inputs, Place { rows, row });
             }
             let factors = Factors { points: N * N, left: inputs, rows, depth: channels, right: derived, vectors };
             for first in (0..vectors).step_by(step) {
@@ -76,9 +77,8 @@ where
                 for vector in 0..slice.count {
                     let (at, width) = slice.place::<S>(rows, vector);
                     let filter = (first + vector) * S::LANES;
-                    for (row, number) in chunk.clone().enumerate() {
+                    for (row, tile) in tiles() {
                         let points = Points { from: &products[at + row * width..], apart: slice.apart::<S>(rows) };
-                        let tile = winograd.tile(number);
                         if filter + S::LANES <= filters {
                             transform_output::<S, M, N, true>(s, winograd, points, tile, filter, &mut target);
                         } else {
@@ -117,16 +117,16 @@ pub(super) fn transform_input<S: Simd, const M: usize, const N: usize>(
     let patch = winograd.patch::<N>(tile);
     for channel in (0..channels).step_by(S::LANES) {
         let count = S::LANES.min(channels - channel);
-        let mut x = [[s.splat(0.0); N]; N];
+        let at = channel * place.rows + place.row * S::LANES;
+        // SAFETY: the points of this channel's block of `rows` rows, one of them: the length was checked.
+        let mut to = unsafe { Strided::<_, true>::new(to.as_mut_ptr().add(at), N * stride, stride, S::LANES) };
         if patch.whole::<N>() && count == S::LANES {
             let corner = map.as_ptr().wrapping_add(patch.position(0, 0) * channels + channel);
-            for i in 0..N {
-                for j in 0..N {
-                    // SAFETY: the whole tile is in the map, and so are the vector's channels.
-                    x[i][j] = unsafe { s.load(corner.add((i * patch.width + j) * channels)) };
-                }
-            }
+            // SAFETY: the whole tile is in the map, and so are the vector's channels.
+            let from = unsafe { Strided::<_, true>::new(corner, patch.width * channels, channels, count) };
+            square::<S, <F as Maps<M, N>>::Input, N, N>(s, &from, &mut to);
         } else {
+            let mut x = [[s.splat(0.0); N]; N];
             for i in patch.rows.0..patch.rows.1 {
                 for j in patch.columns.0..patch.columns.1 {
                     let from = map.as_ptr().wrapping_add(patch.position(i, j) * channels + channel);
@@ -134,12 +134,7 @@ pub(super) fn transform_input<S: Simd, const M: usize, const N: usize>(
                     x[i][j] = unsafe { load::<S, false>(s, from, count) };
                 }
             }
-        }
-        let points = square::<S, <F as Maps<M, N>>::Input, N, N>(s, x);
-        let at = channel * place.rows + place.row * S::LANES;
-        for i in 0..N * N {
-            // SAFETY: point i, this channel's block of `rows` rows, one of them: the length was checked.
-            unsafe { s.store(to.as_mut_ptr().add(i * stride + at), points[i / N][i % N]) };
+            square::<S, <F as Maps<M, N>>::Input, N, N>(s, &x, &mut to);
         }
     }
 }
@@ -174,50 +169,53 @@ fn transform_output<S: Simd, const M: usize, const N: usize, const FULL: bool>(
     let Block { filters, pooled, .. } = winograd.block;
     assert!(points.from.len() >= (N * N - 1) * points.apart + S::LANES);
     let count = if FULL { S::LANES } else { filters - filter };
-    let mut values = [[s.splat(0.0); N]; N];
-    for i in 0..N * N {
-        // SAFETY: the length was checked.
-        values[i / N][i % N] = unsafe { s.load(points.from.as_ptr().add(i * points.apart)) };
-    }
-    let mut y = square::<S, <F as Maps<M, N>>::Output, N, M>(s, values);
-    if let Some(bias) = target.bias {
+    let mut y = [[s.splat(0.0); M]; M];
+    // SAFETY: the length was checked.
+    let from = unsafe { Strided::<_, true>::new(points.from.as_ptr(), N * points.apart, points.apart, S::LANES) };
+    square::<S, <F as Maps<M, N>>::Output, N, M>(s, &from, &mut y);
+    let mut bias = s.splat(0.0);
+    if let Some(from) = target.bias {
         // SAFETY: one bias a filter.
-        let bias = unsafe { load::<S, FULL>(s, bias[filter..][..count].as_ptr(), count) };
-        for value in y.as_flattened_mut() {
-            *value = s.add(*value, bias);
-        }
+        bias = unsafe { load::<S, FULL>(s, from[filter..][..count].as_ptr(), count) };
     }
     let (rows, columns) = winograd.block.output();
-    let step = if pooled { 2 } else { 1 };
-    for i in (0..M).step_by(step) {
-        for j in (0..M).step_by(step) {
-            let (row, column) = ((tile.row + i) / step, (tile.column + j) / step);
+    if !pooled {
+        for i in 0..M.min(rows - tile.row) {
+            let at = ((tile.image * rows + tile.row + i) * columns + tile.column) * filters + filter;
+            for j in 0..M.min(columns - tile.column) {
+                let value = s.add(y[i][j], bias);
+                let value = if winograd.relu { s.max(s.splat(0.0), value) } else { value };
+                // SAFETY: the position is in the map, whose length was checked at the door.
+                unsafe { store::<S, FULL>(s, target.output.as_mut_ptr().add(at + j * filters), value, count) };
+            }
+        }
+        return;
+    }
+    for i in (0..M).step_by(2) {
+        for j in (0..M).step_by(2) {
+            let (row, column) = ((tile.row + i) / 2, (tile.column + j) / 2);
             if row >= rows || column >= columns {
                 continue;
             }
             let at = ((tile.image * rows + row) * columns + column) * filters + filter;
-            debug_assert!(at + count <= target.output.len());
-            let to = target.output.as_mut_ptr().wrapping_add(at);
-            // SAFETY: the output's position is in the map, whose length was checked at the door; `kept` is as long, if
-            // it is not empty.
+            let mut window = [y[i][j], y[i][(j + 1) % M], y[(i + 1) % M][j], y[(i + 1) % M][(j + 1) % M]];
+            for value in &mut window {
+                *value = s.add(*value, bias);
+            }
+            let (best, corner) = maximum(s, window, [0.0, 1.0, 2.0, 3.0]);
+            // SAFETY: the position is in the map, whose length was checked at the door; `kept` is as long, if it is not
+            // empty.
             unsafe {
-                if pooled {
-                    let window = [y[i][j], y[i][(j + 1) % M], y[(i + 1) % M][j], y[(i + 1) % M][(j + 1) % M]];
-                    let (best, corner) = maximum(s, window, [0.0, 1.0, 2.0, 3.0]);
-                    store::<S, FULL>(s, to, best, count);
-                    if !target.kept.is_empty() {
-                        let kept = target.kept.as_mut_ptr().add(at);
-                        if FULL {
-                            s.store_bytes(kept, corner);
-                        } else {
-                            let mut bytes = [0; 16];
-                            s.store_bytes(bytes.as_mut_ptr(), corner);
-                            std::ptr::copy_nonoverlapping(bytes.as_ptr(), kept, count);
-                        }
+                store::<S, FULL>(s, target.output.as_mut_ptr().add(at), best, count);
+                if !target.kept.is_empty() {
+                    let kept = target.kept.as_mut_ptr().add(at);
+                    if FULL {
+                        s.store_bytes(kept, corner);
+                    } else {
+                        let mut bytes = [0; 16];
+                        s.store_bytes(bytes.as_mut_ptr(), corner);
+                        std::ptr::copy_nonoverlapping(bytes.as_ptr(), kept, count);
                     }
-                } else {
-                    let value = if winograd.relu { s.max(s.splat(0.0), y[i][j]) } else { y[i][j] };
-                    store::<S, FULL>(s, to, value, count);
                 }
             }
         }

@@ -59,12 +59,13 @@ impl Winograd {
         down * across
     }
 
-    /// Where a tile of a call is.
+    /// The tiles of a call, of one image after the other, from a number on.
     #[inline(always)]
-    fn tile(&self, number: usize) -> Tile {
-        let (_, across) = self.tiles();
-        let (image, at) = (number / self.image_tiles(), number % self.image_tiles());
-        Tile { image, row: at / across * self.m, column: at % across * self.m }
+    fn tiles_from(&self, number: usize) -> Tiles {
+        let (down, across) = self.tiles();
+        let (image, at) = (number / (down * across), number % (down * across));
+        let next = Tile { image, row: at / across * self.m, column: at % across * self.m };
+        Tiles { next, rows: down * self.m, columns: across * self.m, m: self.m }
     }
 
     /// Rows and columns of an image in memory.
@@ -100,6 +101,31 @@ struct Tile {
     image: usize,
     row: usize,
     column: usize,
+}
+
+/// See [`Winograd::tiles_from`].
+struct Tiles {
+    next: Tile,
+    rows: usize,
+    columns: usize,
+    m: usize,
+}
+
+impl Iterator for Tiles {
+    type Item = Tile;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Tile> {
+        let tile = self.next;
+        self.next.column += self.m;
+        if self.next.column == self.columns {
+            self.next = Tile { column: 0, row: tile.row + self.m, ..tile };
+            if self.next.row == self.rows {
+                self.next = Tile { image: tile.image + 1, row: 0, column: 0 };
+            }
+        }
+        Some(tile)
+    }
 }
 
 /// See [`Winograd::patch`].

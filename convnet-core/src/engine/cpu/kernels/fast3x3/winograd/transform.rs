@@ -8,6 +8,7 @@
 //! ones the compiler was to fold away, were not unrolled: five times slower.) Points: 0, ±1, ∞; for M = 3 also 2; for
 //! M = 4 0, ±√½, ±√2, ∞, as many operations as 0, ±1, ±2, ∞. Larger tiles lose digits.
 
+use super::{load, store};
 use crate::engine::cpu::simd::Simd;
 
 /// A linear map from `A` to `B` values.
@@ -229,23 +230,105 @@ size!(4, 6, s,
     },
 );
 
+/// Where a square's values come from.
+pub(super) trait Source<S: Simd> {
+    fn get(&self, s: S, row: usize, column: usize) -> S::V;
+}
+
+/// Where they go to.
+pub(super) trait Sink<S: Simd> {
+    fn put(&mut self, s: S, row: usize, column: usize, value: S::V);
+}
+
 /// Columns, then rows of a square: `T x Tᵀ`.
+///
+/// 6 × 6 vectors are more than there are registers: those between the two steps wait in memory, the others come from
+/// and go to where they belong without a stop. (Loaded into an array, transformed to another, which was then stored,
+/// they went through memory three times, and a transform took three times as long.)
 #[inline(always)]
-pub(super) fn square<S: Simd, T: Map<A, B>, const A: usize, const B: usize>(s: S, x: [[S::V; A]; A]) -> [[S::V; B]; B] {
+pub(super) fn square<S: Simd, T: Map<A, B>, const A: usize, const B: usize>(
+    s: S,
+    from: &impl Source<S>,
+    to: &mut impl Sink<S>,
+) {
     let mut half = [[s.splat(0.0); A]; B];
     for j in 0..A {
         let mut column = [s.splat(0.0); A];
         for i in 0..A {
-            column[i] = x[i][j];
+            column[i] = from.get(s, i, j);
         }
         let column = T::line(s, column);
         for i in 0..B {
             half[i][j] = column[i];
         }
     }
-    let mut y = [[s.splat(0.0); B]; B];
     for i in 0..B {
-        y[i] = T::line(s, half[i]);
+        let row = T::line(s, half[i]);
+        for j in 0..B {
+            to.put(s, i, j, row[j]);
+        }
     }
-    y
+}
+
+/// A square in memory, vectors at constant distances, each with `count` lanes (all, if `FULL`; zeros in the others).
+pub(super) struct Strided<P, const FULL: bool> {
+    at: P,
+    down: usize,
+    across: usize,
+    count: usize,
+}
+
+impl<P, const FULL: bool> Strided<P, FULL> {
+    /// A square whose rows are `down` floats apart, its columns `across`.
+    ///
+    /// # Safety
+    /// As much of the square as will be asked for is readable (writable) as long as this lives.
+    pub unsafe fn new(at: P, down: usize, across: usize, count: usize) -> Self {
+        Strided { at, down, across, count }
+    }
+}
+
+impl<S: Simd, const FULL: bool> Source<S> for Strided<*const f32, FULL> {
+    #[inline(always)]
+    fn get(&self, s: S, row: usize, column: usize) -> S::V {
+        // SAFETY: the square is readable, says who made this.
+        unsafe { load::<S, FULL>(s, self.at.add(row * self.down + column * self.across), self.count) }
+    }
+}
+
+impl<S: Simd, const FULL: bool> Sink<S> for Strided<*mut f32, FULL> {
+    #[inline(always)]
+    fn put(&mut self, s: S, row: usize, column: usize, value: S::V) {
+        // SAFETY: the square is writable, says who made this.
+        unsafe { store::<S, FULL>(s, self.at.add(row * self.down + column * self.across), value, self.count) }
+    }
+}
+
+/// A square in memory to which values are added.
+pub(super) struct Added<const FULL: bool>(pub Strided<*mut f32, FULL>);
+
+impl<S: Simd, const FULL: bool> Sink<S> for Added<FULL> {
+    #[inline(always)]
+    fn put(&mut self, s: S, row: usize, column: usize, value: S::V) {
+        let Strided { at, down, across, count } = self.0;
+        // SAFETY: the square is readable and writable, says who made this.
+        unsafe {
+            let to = at.add(row * down + column * across);
+            store::<S, FULL>(s, to, s.add(load::<S, FULL>(s, to, count), value), count);
+        }
+    }
+}
+
+impl<S: Simd, const N: usize> Source<S> for [[S::V; N]; N] {
+    #[inline(always)]
+    fn get(&self, _: S, row: usize, column: usize) -> S::V {
+        self[row][column]
+    }
+}
+
+impl<S: Simd, const N: usize> Sink<S> for [[S::V; N]; N] {
+    #[inline(always)]
+    fn put(&mut self, _: S, row: usize, column: usize, value: S::V) {
+        self[row][column] = value;
+    }
 }

@@ -1,8 +1,8 @@
 //! Weights, transformed for the products: the forward pass's, and transposed the backward pass's.
 
 use super::product::{PANEL, apart};
-use super::transform::{F, Tile, square};
-use super::{Winograd, load, padded, vectors};
+use super::transform::{F, Strided, Tile, square};
+use super::{Winograd, padded, vectors};
 use crate::engine::cpu::simd::{Simd, Vectorized};
 
 /// Floats of the transformed weights, `depth` rows by `columns` columns a point.
@@ -153,14 +153,10 @@ unsafe fn taps<S: Simd, const M: usize, const N: usize, const FULL: bool>(
 ) where
     F: Tile<M, N>,
 {
-    let mut taps = [[s.splat(0.0); 3]; 3];
-    for i in 0..9 {
-        // SAFETY: the caller vouches for the taps.
-        taps[i / 3][i % 3] = unsafe { load::<S, FULL>(s, from.add(i * from_stride), count) };
-    }
-    let points = square::<S, <F as Tile<M, N>>::Taps, 3, N>(s, taps);
-    for i in 0..N * N {
-        // SAFETY: the caller vouches for the points.
-        unsafe { s.store(to.add(i * to_stride), points[i / N][i % N]) };
+    // SAFETY: the caller vouches for taps and points.
+    unsafe {
+        let from = Strided::<_, FULL>::new(from, 3 * from_stride, from_stride, count);
+        let mut to = Strided::<_, true>::new(to, N * to_stride, to_stride, S::LANES);
+        square::<S, <F as Tile<M, N>>::Taps, 3, N>(s, &from, &mut to);
     }
 }
