@@ -247,16 +247,17 @@ fn input_gradient<S: Simd, const M: usize, const N: usize>(
     for first in (0..factors.vectors).step_by(step) {
         let slice = Slice { first, count: step.min(factors.vectors - first) };
         factors.multiply(s, &slice, products);
-        for vector in 0..slice.count {
-            let (at, width) = slice.place::<S>(factors.rows, vector);
-            let channel = (first + vector) * S::LANES;
+        for panel in (0..slice.count).step_by(PANEL) {
             for (row, tile) in winograd.tiles_from(chunk.start).take(chunk.len()).enumerate() {
-                let from = &products[at + row * width..];
-                let apart = slice.apart::<S>(factors.rows);
-                if channel + S::LANES <= channels {
-                    add_patch::<S, M, N, true>(s, winograd, from, apart, tile, channel, d_input);
-                } else {
-                    add_patch::<S, M, N, false>(s, winograd, from, apart, tile, channel, d_input);
+                for vector in panel..slice.count.min(panel + PANEL) {
+                    let (at, width) = slice.place::<S>(factors.rows, vector);
+                    let (from, apart) = (&products[at + row * width..], slice.apart::<S>(factors.rows));
+                    let channel = (first + vector) * S::LANES;
+                    if channel + S::LANES <= channels {
+                        add_patch::<S, M, N, true>(s, winograd, from, apart, tile, channel, d_input);
+                    } else {
+                        add_patch::<S, M, N, false>(s, winograd, from, apart, tile, channel, d_input);
+                    }
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use super::super::block::{Block, carve, carved, maximum};
 use super::blocking::Blocking;
-use super::product::{Factors, Slice, apart};
+use super::product::{Factors, PANEL, Slice, apart};
 use super::transform::{F, Strided, Tile as Maps, square};
 use super::{Tile, Winograd, even, load, padded, store, vectors};
 use crate::engine::cpu::kernel::Forward;
@@ -74,15 +74,19 @@ where
             for first in (0..vectors).step_by(step) {
                 let slice = Slice { first, count: step.min(vectors - first) };
                 factors.multiply(s, &slice, products);
-                for vector in 0..slice.count {
-                    let (at, width) = slice.place::<S>(rows, vector);
-                    let filter = (first + vector) * S::LANES;
+                // Tile by tile through a panel: where a vector is half a cache line, both halves at once.
+                for panel in (0..slice.count).step_by(PANEL) {
                     for (row, tile) in tiles() {
-                        let points = Points { from: &products[at + row * width..], apart: slice.apart::<S>(rows) };
-                        if filter + S::LANES <= filters {
-                            transform_output::<S, M, N, true>(s, winograd, points, tile, filter, &mut target);
-                        } else {
-                            transform_output::<S, M, N, false>(s, winograd, points, tile, filter, &mut target);
+                        for vector in panel..slice.count.min(panel + PANEL) {
+                            let (at, width) = slice.place::<S>(rows, vector);
+                            let from = &products[at + row * width..];
+                            let points = Points { from, apart: slice.apart::<S>(rows) };
+                            let filter = (first + vector) * S::LANES;
+                            if filter + S::LANES <= filters {
+                                transform_output::<S, M, N, true>(s, winograd, points, tile, filter, &mut target);
+                            } else {
+                                transform_output::<S, M, N, false>(s, winograd, points, tile, filter, &mut target);
+                            }
                         }
                     }
                 }
