@@ -1,9 +1,10 @@
-//! Fused kernels for 3×3 convolution + relu (+ 2×2 max pooling): the blocks that convnets are made of.
+//! Kernels for 3×3 convolution with stride 1, with relu and 2×2 max pooling fused: what convnets are made of.
 //!
 //! - `thin`: one to four input channels, a network's first layer;
-//! - `winograd`, `direct`: 16 channels and more, forward, and backward where there is no pooling;
+//! - `winograd`: 8 channels and more, whatever activation follows, forward, and backward where there is no pooling;
+//! - `direct`: 16 channels and more, where `exact` forbids Winograd, or it saves nothing;
 //! - `sparse`: backward through pooling, which lets one gradient in eight through;
-//! - `wide` chooses among these three, `same` adds the border of `padding = "same"` to any of them.
+//! - `wide` is the kernel of the latter two; `same` adds the border of `padding = "same"` to it and to `thin`.
 //!
 //! [`select`] says whether the head of a plan is such a block. Each file's first lines say why its kernel is as it is.
 //!
@@ -103,7 +104,8 @@ impl Wanted {
     }
 }
 
-/// Whether the sparse backward pass of a pooled block takes less time than the dense one by Winograd.
+/// Whether the sparse backward pass of a pooled block takes less time than the dense one by Winograd: at all sizes
+/// measured so far.
 fn sparse_pays(_block: &Block) -> bool {
     true
 }
