@@ -104,8 +104,8 @@ impl Wanted {
     }
 }
 
-/// Whether the sparse backward pass of a pooled block takes less time than the dense one by Winograd: at all sizes
-/// measured so far.
+/// Whether the sparse backward pass of a pooled block takes less time than the dense one by Winograd. Where it would not
+/// has yet to be measured.
 fn sparse_pays(_block: &Block) -> bool {
     true
 }

@@ -323,6 +323,22 @@ fn pooling(window: usize) -> Op {
 }
 
 #[test]
+fn exact_takes_no_winograd() {
+    let (input, output) = (Shape::map(12, 12, 32), Shape::map(10, 10, 48));
+    let block = Block { height: 12, width: 12, channels: 32, filters: 48, bias: true, pooled: false };
+    let level = Level::detect();
+    let chosen = |activation: Activation, exact: bool| {
+        let op = convolution(48, Padding::Valid).with_activation(activation);
+        Some(select(&[(op, input, output)], false, exact, level)?.0)
+    };
+    let run = |kernel: Box<dyn Kernel>| Case::new("", kernel, block, false, 2, &mut Random(9)).run(None);
+    let direct = run(Box::new(Wide { block, level }));
+    assert_eq!(chosen(Activation::Relu, true).map(run), Some(direct.clone()));
+    assert_ne!(chosen(Activation::Relu, false).map(run), Some(direct));
+    assert!(chosen(Activation::Linear, true).is_none() && chosen(Activation::Linear, false).is_some());
+}
+
+#[test]
 fn select_takes_what_it_covers_and_nothing_else() {
     let covered = |input: Shape, ops: &[Op], first: bool| {
         let mut shape = input;

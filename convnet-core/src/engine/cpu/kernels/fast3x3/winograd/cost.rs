@@ -13,7 +13,7 @@ const LEAST: usize = 8;
 ///
 /// In front of a pooling a larger tile must save a quarter: it rounds worse, and from M = 3 on an output whose exact value
 /// is zero may come out as 10⁻⁸, through which relu lets a gradient pass. (13×13×32 to 64, pooled: 400 multiplications a
-/// channel and filter with M = 2, 324 with M = 4, and the same time.) With a few channels only there are many such zeros.
+/// channel and filter with M = 2, 324 with M = 4, and the same time when the transforms were slower than they are now.) With a few channels only there are many such zeros.
 pub(super) fn best(block: &Block) -> Option<usize> {
     if block.channels < LEAST || block.filters < LEAST {
         return None;
