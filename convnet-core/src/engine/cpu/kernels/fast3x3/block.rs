@@ -56,7 +56,12 @@ impl Block {
 
     /// Checks once, at the door, the lengths that all pointer arithmetic inside relies on.
     pub fn check_forward(&self, pass: &Forward<'_>) {
-        assert_eq!(pass.input.len(), pass.images * self.input_len(), "input");
+        self.check_forward_of(pass, self.input_len());
+    }
+
+    /// The same where an image of the input has `input` floats.
+    pub fn check_forward_of(&self, pass: &Forward<'_>, input: usize) {
+        assert_eq!(pass.input.len(), pass.images * input, "input");
         assert_eq!(pass.output.len(), pass.images * self.output_len(), "output");
         assert_eq!(pass.weights.len(), self.weights_len(), "weights");
         assert!(!pass.training || pass.kept.len() == pass.images * self.kept(), "kept");
@@ -64,7 +69,12 @@ impl Block {
 
     /// As [`Block::check_forward`].
     pub fn check_backward(&self, pass: &Backward<'_>) {
-        assert_eq!(pass.input.len(), pass.images * self.input_len(), "input");
+        self.check_backward_of(pass, self.input_len());
+    }
+
+    /// As [`Block::check_forward_of`].
+    pub fn check_backward_of(&self, pass: &Backward<'_>, input: usize) {
+        assert_eq!(pass.input.len(), pass.images * input, "input");
         assert_eq!(pass.output.len(), pass.images * self.output_len(), "output");
         assert_eq!(pass.d_output.len(), pass.images * self.output_len(), "gradient of the output");
         assert_eq!(pass.weights.len(), self.weights_len(), "weights");

@@ -1,9 +1,10 @@
-//! Fused kernels for 3×3 convolution + relu (+ 2×2 max pooling): the blocks that convnets are made of.
+//! Kernels for 3×3 convolution with stride 1, with relu and 2×2 max pooling fused: what convnets are made of.
 //!
 //! - `thin`: one to four input channels, a network's first layer;
-//! - `winograd`, `direct`: 16 channels and more, forward, and backward where there is no pooling;
+//! - `winograd`: 8 channels and more, whatever activation follows, forward, and backward where there is no pooling;
+//! - `direct`: 16 channels and more, where `exact` forbids Winograd, or it saves nothing;
 //! - `sparse`: backward through pooling, which lets one gradient in eight through;
-//! - `wide` chooses among these three, `same` adds the border of `padding = "same"` to any of them.
+//! - `wide` is the kernel of the latter two; `same` adds the border of `padding = "same"` to it and to `thin`.
 //!
 //! [`select`] says whether the head of a plan is such a block. Each file's first lines say why its kernel is as it is.
 //!
@@ -32,6 +33,7 @@ use crate::engine::cpu::simd::Level;
 use crate::layers::{Activation, Op};
 use crate::shape::{Axis, Padding, Shape};
 use block::Block;
+use winograd::Transformed;
 
 /// A fused kernel for the head of `ops`, the layers of a plan from some layer on with their input and output shapes,
 /// and how many of them it covers; `None` where none fits. `first`: no gradient of the input will be asked for.
@@ -39,37 +41,73 @@ use block::Block;
 pub fn select(ops: &[(Op, Shape, Shape)], first: bool, exact: bool, level: Level) -> Option<(Box<dyn Kernel>, usize)> {
     let (Op::Conv2D(spec), input, _) = ops.first()? else { return None };
     let slides = |axis: Axis| axis.window == 3 && axis.stride == 1 && axis.dilation == 1;
-    if spec.groups != 1 || !(slides(spec.vertical) && slides(spec.horizontal) && spec.activation == Activation::Relu) {
+    if spec.groups != 1 || !(slides(spec.vertical) && slides(spec.horizontal)) {
         return None;
     }
     if !input.is_map() || spec.vertical.padding != spec.horizontal.padding {
         return None;
     }
-    let border = if spec.vertical.padding == Padding::Same { 2 } else { 0 };
-    if input.height() + border < 3 || input.width() + border < 3 {
+    let border = usize::from(spec.vertical.padding == Padding::Same);
+    if input.height() + 2 * border < 3 || input.width() + 2 * border < 3 {
         return None;
     }
     let block = Block {
-        height: input.height() + border,
-        width: input.width() + border,
+        height: input.height() + 2 * border,
+        width: input.width() + 2 * border,
         channels: input.channels(),
         filters: spec.filters,
         bias: spec.use_bias,
         pooled: false,
     };
-    let pooled = Block { pooled: true, ..block };
-    let pools = ops.get(1).is_some_and(|(op, input, _)| halves(op, input));
-    let candidates = [(pooled, 2), (block, 1)];
-    let (block, covered) = candidates.into_iter().skip(usize::from(!pools)).find(|(block, _)| {
-        let thin = first && thin::Thin::covers(block);
-        thin || wide::Wide::covers(block)
-    })?;
-    let kernel: Box<dyn Kernel> = if wide::Wide::covers(&block) {
-        Box::new(wide::Wide::new(block, exact, level))
-    } else {
-        Box::new(thin::Thin { block, level })
-    };
-    Some((if border == 0 { kernel } else { Box::new(same::Same { block, inner: kernel }) }, covered))
+    let wanted = Wanted { border, activation: spec.activation, first, exact, level };
+    let pools = spec.activation == Activation::Relu && ops.get(1).is_some_and(|(op, input, _)| halves(op, input));
+    let pooled = pools.then_some((Block { pooled: true, ..block }, 2));
+    let mut candidates = pooled.into_iter().chain([(block, 1)]);
+    candidates.find_map(|(block, covered)| Some((wanted.kernel(block)?, covered)))
+}
+
+/// What is asked of a kernel, besides its block.
+struct Wanted {
+    border: usize,
+    activation: Activation,
+    first: bool,
+    exact: bool,
+    level: Level,
+}
+
+impl Wanted {
+    /// The kernel that runs a block fastest, if there is one.
+    fn kernel(&self, block: Block) -> Option<Box<dyn Kernel>> {
+        let Wanted { border, activation, first, exact, level } = *self;
+        let relu = activation == Activation::Relu;
+        let bordered = |inner: Box<dyn Kernel>| -> Box<dyn Kernel> {
+            if border == 0 { inner } else { Box::new(same::Same { block, inner }) }
+        };
+        let as_it_stands = || {
+            if relu && first && thin::Thin::covers(&block) {
+                Some(bordered(Box::new(thin::Thin { block, level })))
+            } else if relu && wide::Wide::covers(&block) {
+                Some(bordered(Box::new(wide::Wide { block, level })))
+            } else {
+                None
+            }
+        };
+        let transformed = || {
+            let kernel = Transformed::new(block, border, activation, level)?;
+            let sparse = block.pooled && wide::Wide::covers(&block) && sparse_pays(&block);
+            let behind = if sparse { as_it_stands() } else { None };
+            Some(Box::new(if let Some(behind) = behind { kernel.behind(behind) } else { kernel }) as Box<dyn Kernel>)
+        };
+        let thin = relu && first && thin::Thin::covers(&block);
+        let winograd = if exact || thin { None } else { transformed() };
+        winograd.or_else(as_it_stands)
+    }
+}
+
+/// Whether the sparse backward pass of a pooled block takes less time than the dense one by Winograd. Where it would not
+/// has yet to be measured.
+fn sparse_pays(_block: &Block) -> bool {
+    true
 }
 
 /// Whether a layer is a 2×2 pooling with stride 2 that looks at whole windows only.

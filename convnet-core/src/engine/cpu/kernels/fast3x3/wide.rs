@@ -1,19 +1,15 @@
-//! 16 channels and more on both sides: which of direct, Winograd and sparse runs when.
-//!
-//! Forward: Winograd where it saves multiplications, direct where not, or where `exact` forbids it. Backward: behind a
-//! pooling sparse; without one as forward.
+//! 16 channels and more on both sides, sums as they stand: direct forward, and backward direct or, behind a pooling,
+//! sparse. What runs where re-associated sums are not wanted (`exact`), and the backward pass of pooled blocks.
 
 use super::block::Block;
-use super::{direct, sparse, winograd};
+use super::{direct, sparse};
 use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
 use crate::engine::cpu::simd::{Level, Simd, Vectorized, vectorize};
 
 /// The kernel.
 pub(super) struct Wide {
-    block: Block,
-    level: Level,
-    /// The tile size of Winograd, if that is what runs.
-    winograd: Option<usize>,
+    pub block: Block,
+    pub level: Level,
 }
 
 impl Wide {
@@ -21,34 +17,11 @@ impl Wide {
     pub fn covers(block: &Block) -> bool {
         block.channels.is_multiple_of(16) && block.filters.is_multiple_of(16) && block.output_len() > 0
     }
-
-    /// The kernel for a block that it covers. `exact`: no Winograd.
-    pub fn new(block: Block, exact: bool, level: Level) -> Self {
-        let winograd = if exact { None } else { winograd::best(&block) };
-        Wide { block, level, winograd }
-    }
-
-    /// With a given tile size, or direct.
-    #[cfg(test)]
-    pub fn with_tile(block: Block, winograd: Option<usize>, level: Level) -> Self {
-        Wide { block, level, winograd }
-    }
-
-    /// Where the derived weights of the backward pass begin: those of the forward pass come first.
-    fn split(&self) -> usize {
-        self.winograd.map_or(0, |m| winograd::derived(&self.block, m))
-    }
 }
 
 impl Kernel for Wide {
-    fn scratch(&self, images: usize) -> usize {
-        let forward = self.winograd.map_or(0, |m| winograd::scratch(&self.block, m, images));
-        let backward = match (self.block.pooled, self.winograd) {
-            (true, _) => sparse::scratch(&self.block),
-            (false, Some(m)) => winograd::backward_scratch(&self.block, m, images),
-            (false, None) => direct::scratch(&self.block),
-        };
-        forward.max(backward)
+    fn scratch(&self, _images: usize) -> usize {
+        if self.block.pooled { sparse::scratch(&self.block) } else { direct::scratch(&self.block) }
     }
 
     fn kept(&self) -> usize {
@@ -56,12 +29,7 @@ impl Kernel for Wide {
     }
 
     fn derived(&self) -> usize {
-        let backward = match (self.block.pooled, self.winograd) {
-            (true, _) => sparse::derived(&self.block),
-            (false, Some(m)) => winograd::derived(&self.block, m),
-            (false, None) => direct::derived(&self.block),
-        };
-        self.split() + backward
+        if self.block.pooled { sparse::derived(&self.block) } else { direct::derived(&self.block) }
     }
 
     fn prepare(&self, weights: &[f32], derived: &mut [f32]) {
@@ -92,14 +60,10 @@ impl Vectorized for Prepare<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let block = &self.kernel.block;
-        let (forward, backward) = self.derived.split_at_mut(self.kernel.split());
-        if let Some(m) = self.kernel.winograd {
-            winograd::prepare(s, block, m, self.weights, forward);
-        }
-        match (block.pooled, self.kernel.winograd) {
-            (true, _) => sparse::prepare(s, block, self.weights, backward),
-            (false, Some(m)) => winograd::prepare_back(s, block, m, self.weights, backward),
-            (false, None) => direct::prepare(s, block, self.weights, backward),
+        if block.pooled {
+            sparse::prepare(s, block, self.weights, self.derived);
+        } else {
+            direct::prepare(s, block, self.weights, self.derived);
         }
     }
 }
@@ -114,11 +78,7 @@ impl Vectorized for RunForward<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        let block = &self.kernel.block;
-        match self.kernel.winograd {
-            Some(m) => winograd::forward(s, block, m, &self.pass.derived[..self.kernel.split()], &mut self.pass),
-            None => direct::forward(s, block, &mut self.pass),
-        }
+        direct::forward(s, &self.kernel.block, &mut self.pass);
     }
 }
 
@@ -133,11 +93,11 @@ impl Vectorized for RunBackward<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         let block = &self.kernel.block;
-        let derived = &self.pass.derived[self.kernel.split()..];
-        match (block.pooled, self.kernel.winograd) {
-            (true, _) => sparse::backward(s, block, derived, &mut self.pass),
-            (false, Some(m)) => winograd::backward(s, block, m, derived, &mut self.pass),
-            (false, None) => direct::backward(s, block, derived, &mut self.pass),
+        let derived = self.pass.derived;
+        if block.pooled {
+            sparse::backward(s, block, derived, &mut self.pass);
+        } else {
+            direct::backward(s, block, derived, &mut self.pass);
         }
     }
 }

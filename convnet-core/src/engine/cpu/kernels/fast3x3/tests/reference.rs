@@ -1,6 +1,7 @@
 //! The block in plain loops over f64, and data to run it on.
 
 use super::super::block::Block;
+use crate::layers::Activation;
 
 /// Numbers that repeat with the seed (a linear congruential generator, high bits).
 pub struct Random(pub u64);
@@ -29,8 +30,24 @@ pub struct Expected {
     pub d_weights: Vec<f64>,
 }
 
+/// An activation's value, and its derivative by that.
+fn activate(activation: Activation, x: f64) -> (f64, f64) {
+    match activation {
+        Activation::Relu => (x.max(0.0), if x > 0.0 { 1.0 } else { 0.0 }),
+        Activation::Tanh => (x.tanh(), 1.0 - x.tanh().powi(2)),
+        _ => (x, 1.0),
+    }
+}
+
 /// Everything, for images without border (`border`: one zero around each).
-pub fn run(block: &Block, border: bool, input: &[f32], weights: &[f32], d_output: &[f32]) -> Expected {
+pub fn run(
+    block: &Block,
+    border: bool,
+    activation: Activation,
+    input: &[f32],
+    weights: &[f32],
+    d_output: &[f32],
+) -> Expected {
     let Block { height, width, channels, filters, bias, pooled } = *block;
     let edge = usize::from(border);
     let (rows, columns) = (height - 2, width - 2);
@@ -51,22 +68,22 @@ pub fn run(block: &Block, border: bool, input: &[f32], weights: &[f32], d_output
                 let x = place(n, y + u, x + v, c).map_or(0.0, |at| input[at]);
                 sum += f64::from(x) * f64::from(weights[i * filters + f]);
             }
-            sum.max(0.0)
+            activate(activation, sum)
         };
         let step = if pooled { 2 } else { 1 };
         for y in 0..rows / step {
             for x in 0..columns / step {
                 for f in 0..filters {
-                    let (mut best, mut at) = (value(y * step, x * step, f), (y * step, x * step));
+                    let ((mut best, mut slope), mut at) = (value(y * step, x * step, f), (y * step, x * step));
                     for (i, j) in [(0, 1), (1, 0), (1, 1)].into_iter().filter(|_| pooled) {
                         let other = value(2 * y + i, 2 * x + j, f);
-                        if other > best {
-                            (best, at) = (other, (2 * y + i, 2 * x + j));
+                        if other.0 > best {
+                            ((best, slope), at) = (other, (2 * y + i, 2 * x + j));
                         }
                     }
-                    let d = f64::from(d_output[expected.output.len()]);
+                    let d = slope * f64::from(d_output[expected.output.len()]);
                     expected.output.push(best);
-                    if best <= 0.0 {
+                    if d == 0.0 {
                         continue;
                     }
                     for (i, (u, v, c)) in taps().enumerate() {

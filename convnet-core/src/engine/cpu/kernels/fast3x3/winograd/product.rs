@@ -1,200 +1,253 @@
-//! The matrix products between the transforms: one small product a point of the tile.
+//! The matrix products between the transforms: one a point of the tile.
 //!
 //! Why it is as it is. A tile of 12 rows × two vectors of columns takes 24 accumulators; a step of k loads two vectors
 //! and broadcasts 12 floats for 24 multiply-adds, within the two loads a cycle that the machines at hand have. The left
 //! side is stored with `LANES` steps of k of a row together and the rows behind one another, as the transforms produce
-//! it, so that all addresses of 16 steps are constant distances from one pointer.
+//! it, so that all addresses of these steps are constant distances from one pointer. Rows are cut evenly (26 = 14 + 12,
+//! never 24 + 2: two rows wait for their own sums), in pairs: half as many functions to compile. A step also asks for
+//! a line of the left side's next block, where the addresses jump, and for one of the next panel of the right side, which
+//! may come from beyond the second cache: at best 3 % with 128 channels, no difference with fewer.
 
 use crate::engine::cpu::simd::{Simd, Vectorized};
 
-/// A matrix in blocks of `LANES` columns: block by block, row by row.
+/// Vectors in a panel of columns; the last panel of an odd number of vectors has one.
+pub(super) const PANEL: usize = 2;
+
+/// Steps of k that stand behind one another in the code.
+const UNROLLED: usize = 4;
+
+/// Floats from one point to the next of `len` floats a point: one cache line more, for else the points of a tile, a
+/// multiple of some large power of two apart, would all fall into the same few sets of the first cache.
+pub(super) const fn apart(len: usize) -> usize {
+    len + 16
+}
+
+/// Both factors of the products of all points.
+///
+/// The left one lies as (points, blocks of `LANES` columns, rows, columns of the block), points [`apart`]; where `depth`
+/// is no multiple of the lanes, the last block has room for more. The right one lies as (panels, points, depth, columns
+/// of the panel), points `apart`, panels of [`PANEL`] vectors.
 #[derive(Clone, Copy)]
-pub(super) struct Blocked {
-    pub at: *const f32,
-    /// Rows of each block.
+pub(super) struct Factors<'a> {
+    pub points: usize,
+    pub left: &'a [f32],
+    /// Rows of the left factor, an even number.
     pub rows: usize,
+    /// Columns of the left factor, rows of the right one.
+    pub depth: usize,
+    pub right: &'a [f32],
+    /// Vectors of columns of the right factor.
+    pub vectors: usize,
 }
 
-/// `to[r][..] = Σₖ a[r][k] · b[k][..]` for the first `rows` rows of `a`; a row of `b` and of `to` is one or two vectors.
-///
-/// # Safety
-/// `a` has `blocks · LANES` columns and at least `rows` rows; `b` as many rows; `to` has `rows`.
-#[inline(always)]
-pub(super) unsafe fn product<S: Simd>(
-    s: S,
-    vectors: usize,
-    a: Blocked,
-    b: *const f32,
-    blocks: usize,
-    to: *mut f32,
-    rows: usize,
-) {
-    let mut row = 0;
-    while row < rows {
-        let product = Product {
-            a: Blocked { at: a.at.wrapping_add(row * S::LANES), ..a },
-            b,
-            blocks,
-            to: to.wrapping_add(row * vectors * S::LANES),
-        };
-        row += match (rows - row, vectors) {
-            (12.., 2) if S::REGISTERS >= 32 => s.call(Rows::<12, 2>(product)),
-            (8.., 2) if S::REGISTERS >= 32 => s.call(Rows::<8, 2>(product)),
-            (6.., 2) if S::REGISTERS < 32 => s.call(Rows::<6, 2>(product)),
-            (4.., 2) => s.call(Rows::<4, 2>(product)),
-            (_, 2) => s.call(Rows::<1, 2>(product)),
-            (8.., _) => s.call(Rows::<8, 1>(product)),
-            (4.., _) => s.call(Rows::<4, 1>(product)),
-            _ => s.call(Rows::<1, 1>(product)),
-        };
-    }
+/// A few neighbouring vectors of columns of the products: as (points, panels, rows, columns of the panel), points
+/// [`apart`].
+pub(super) struct Slice {
+    /// The first one; a panel begins here.
+    pub first: usize,
+    /// How many; whole panels, but for the last of all.
+    pub count: usize,
 }
 
-/// What [`product`] was called with.
-#[derive(Clone, Copy)]
-struct Product {
-    a: Blocked,
-    b: *const f32,
-    blocks: usize,
-    to: *mut f32,
-}
-
-/// `R` rows of a product, as a function of its own; only [`product`] makes one, of rows that are there.
-struct Rows<const R: usize, const N: usize>(Product);
-
-impl<const R: usize, const N: usize> Vectorized for Rows<R, N> {
-    type Output = usize;
-
+impl Slice {
+    /// Floats from one point of the products to the next.
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) -> usize {
-        let Product { a, b, blocks, to } = self.0;
-        // SAFETY: the caller of `product` vouches for the rows.
-        unsafe { tile::<S, R, N>(s, a, b, blocks, to) }
+    pub fn apart<S: Simd>(&self, rows: usize) -> usize {
+        apart(rows * self.count * S::LANES)
+    }
+
+    /// Where a vector's column of values of a point starts, and how far apart two rows are.
+    #[inline(always)]
+    pub fn place<S: Simd>(&self, rows: usize, vector: usize) -> (usize, usize) {
+        let panel = vector / PANEL * PANEL;
+        let width = PANEL.min(self.count - panel);
+        (panel * rows * S::LANES + vector % PANEL * S::LANES, width * S::LANES)
     }
 }
 
-/// `R` rows; gives `R`.
-///
-/// # Safety
-/// As [`product`].
-#[inline(always)]
-unsafe fn tile<S: Simd, const R: usize, const N: usize>(
-    s: S,
-    a: Blocked,
-    b: *const f32,
-    blocks: usize,
-    to: *mut f32,
-) -> usize {
-    let mut sums = [[s.splat(0.0); N]; R];
-    let (mut left, mut right) = (a.at, b);
-    for _ in 0..blocks {
-        for k in 0..S::LANES {
-            // SAFETY: step k of this block; the caller vouches for its rows.
-            unsafe {
-                let mut columns = [s.splat(0.0); N];
-                for v in 0..N {
-                    columns[v] = s.load(right.add((k * N + v) * S::LANES));
-                }
-                for r in 0..R {
-                    let value = s.splat(*left.add(r * S::LANES + k));
-                    for v in 0..N {
-                        sums[r][v] = s.mul_add(value, columns[v], sums[r][v]);
+impl Factors<'_> {
+    /// Writes a slice of the products.
+    #[inline(always)]
+    pub fn multiply<S: Simd>(&self, s: S, slice: &Slice, to: &mut [f32]) {
+        let Factors { points, left, rows, depth, right, vectors } = *self;
+        let (left_apart, to_apart) = (apart(rows * depth.next_multiple_of(S::LANES)), slice.apart::<S>(rows));
+        let whole = points * apart(depth * PANEL * S::LANES);
+        assert!(rows.is_multiple_of(2) && slice.first.is_multiple_of(PANEL) && slice.first + slice.count <= vectors);
+        assert!(left.len() >= points * left_apart && to.len() >= points * to_apart);
+        let last = vectors % PANEL * S::LANES;
+        let odd = if last == 0 { 0 } else { points * apart(depth * last) };
+        assert!(right.len() >= vectors / PANEL * whole + odd);
+        // The panel at a vector of columns for one point; wherever a panel would follow, behind the last.
+        let panel = |point: usize, vector: usize| {
+            let width = PANEL.min(vectors.saturating_sub(vector)).max(1);
+            right.as_ptr().wrapping_add(vector / PANEL * whole + point * apart(depth * width * S::LANES))
+        };
+        for point in 0..points {
+            for vector in (slice.first..slice.first + slice.count).step_by(PANEL) {
+                let next = match (vector + PANEL < slice.first + slice.count, point + 1 < points) {
+                    (true, _) => panel(point, vector + PANEL),
+                    (false, true) => panel(point + 1, slice.first),
+                    (false, false) => panel(0, slice.first + slice.count),
+                };
+                let at = point * to_apart + (vector - slice.first) * rows * S::LANES;
+                let part = Part {
+                    left: left.as_ptr().wrapping_add(point * left_apart),
+                    rows,
+                    right: panel(point, vector),
+                    depth,
+                    to: to.as_mut_ptr().wrapping_add(at),
+                    next,
+                };
+                // SAFETY: the lengths were checked; a panel of the right factor is `depth` rows of its vectors.
+                unsafe {
+                    if vector + 1 < vectors {
+                        part.product::<S, 2>(s);
+                    } else {
+                        part.product::<S, 1>(s);
                     }
                 }
             }
         }
-        left = left.wrapping_add(a.rows * S::LANES);
-        right = right.wrapping_add(N * S::LANES * S::LANES);
     }
-    for r in 0..R {
-        for v in 0..N {
-            // SAFETY: the caller vouches for the rows of `to`.
-            unsafe { s.store(to.add((r * N + v) * S::LANES), sums[r][v]) };
-        }
-    }
-    R
 }
 
-/// `to[i][..] (+)= Σₜ a[t][i] · b[t][..]` for some columns of `a` and one or two blocks of `b`.
+/// One point and panel.
 #[derive(Clone, Copy)]
-pub(super) struct Outer {
-    /// A column of the first row of a block.
-    pub a: *const f32,
-    /// The first row of a block of as many rows.
-    pub b: *const f32,
-    /// Floats from one block of `b` to the next.
-    pub next: usize,
-    /// Rows of both.
-    pub count: usize,
-    /// One row a column of `a`, of one or two vectors.
-    pub to: *mut f32,
-    /// Whether to overwrite.
-    pub fresh: bool,
+struct Part {
+    left: *const f32,
+    /// Rows of each block of the left factor.
+    rows: usize,
+    right: *const f32,
+    depth: usize,
+    to: *mut f32,
+    /// What will be the right factor next.
+    next: *const f32,
 }
 
-impl Outer {
-    /// Does it for `R` columns, a multiple of 4.
+impl Part {
+    /// All rows, of `N` vectors of columns.
     ///
     /// # Safety
-    /// What the fields say is readable and writable there, for `R` columns and `vectors` blocks.
+    /// The factors are readable, the product is writable.
     #[inline(always)]
-    pub unsafe fn sum<S: Simd, const R: usize>(self, s: S, vectors: usize) {
-        if S::REGISTERS >= 32 {
-            match vectors {
-                2 => s.call(Columns::<R, 2>(self)),
-                _ => s.call(Columns::<R, 1>(self)),
+    unsafe fn product<S: Simd, const N: usize>(self, s: S) {
+        // Accumulators, the columns and a broadcast share the registers.
+        let most = match S::REGISTERS {
+            32.. => 14,
+            16.. => 12 / N,
+            _ => 4,
+        };
+        let (pairs, groups) = (self.rows / 2, self.rows.div_ceil(most));
+        for group in 0..groups {
+            let (row, end) = (group * pairs / groups * 2, (group + 1) * pairs / groups * 2);
+            let part = Part {
+                left: self.left.wrapping_add(row * S::LANES),
+                to: self.to.wrapping_add(row * N * S::LANES),
+                // The first two groups ask for every other line of what comes next.
+                next: self.next.wrapping_add(group % 2 * 16),
+                ..self
+            };
+            part.some_rows::<S, N>(s, end - row);
+        }
+    }
+
+    /// The first `rows` rows, an even number that the level has registers for.
+    #[inline(always)]
+    fn some_rows<S: Simd, const N: usize>(self, s: S, rows: usize) {
+        if S::REGISTERS >= 32 && rows == 14 {
+            return s.call(Rows::<14, N>(self));
+        }
+        if S::REGISTERS >= 32 || S::REGISTERS >= 16 && N == 1 {
+            match rows {
+                12 => return s.call(Rows::<12, N>(self)),
+                10 => return s.call(Rows::<10, N>(self)),
+                8 => return s.call(Rows::<8, N>(self)),
+                _ => {}
             }
-        } else {
-            for column in (0..R).step_by(4) {
-                let to = self.to.wrapping_add(column * vectors * S::LANES);
-                let part = Outer { a: self.a.wrapping_add(column), to, ..self };
-                match vectors {
-                    2 => s.call(Columns::<4, 2>(part)),
-                    _ => s.call(Columns::<4, 1>(part)),
-                }
-            }
+        }
+        if S::REGISTERS >= 16 && rows == 6 {
+            return s.call(Rows::<6, N>(self));
+        }
+        match rows {
+            4 => s.call(Rows::<4, N>(self)),
+            _ => s.call(Rows::<2, N>(self)),
         }
     }
 }
 
-/// `R` columns and `N` blocks; only [`Outer::sum`] makes one.
-struct Columns<const R: usize, const N: usize>(Outer);
+/// The first `R` rows of a part, as a function of its own; only [`Part::product`] makes one, of rows that are there.
+struct Rows<const R: usize, const N: usize>(Part);
 
-impl<const R: usize, const N: usize> Vectorized for Columns<R, N> {
+impl<const R: usize, const N: usize> Vectorized for Rows<R, N> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Outer { a, b, next, count, to, fresh } = self.0;
+        let Part { left, rows, right, depth, to, next } = self.0;
         let mut sums = [[s.splat(0.0); N]; R];
-        if !fresh {
-            for r in 0..R {
-                for v in 0..N {
-                    // SAFETY: the caller of `sum` vouches for `to`.
-                    sums[r][v] = unsafe { s.load(to.add((r * N + v) * S::LANES)) };
+        let (mut left, mut right, mut next) = (left, right, next);
+        for _ in 0..depth / S::LANES {
+            let ahead = left.wrapping_add(rows * S::LANES);
+            for k in (0..S::LANES).step_by(UNROLLED) {
+                for i in 0..UNROLLED {
+                    // Lines of rows that are not there do no harm.
+                    prefetch(ahead.wrapping_add((k + i) * S::LANES));
+                    prefetch(next.wrapping_add(i * N * S::LANES));
+                    // SAFETY: a step of this block; the caller of `product` vouches for its rows.
+                    unsafe { step::<S, R, N>(s, left.add(k + i), right.add(i * N * S::LANES), &mut sums) };
                 }
+                right = right.wrapping_add(UNROLLED * N * S::LANES);
+                next = next.wrapping_add(UNROLLED * N * S::LANES);
             }
+            left = ahead;
         }
-        for t in 0..count {
-            // SAFETY: row t of both; the caller of `sum` vouches for them.
-            unsafe {
-                let mut columns = [s.splat(0.0); N];
-                for v in 0..N {
-                    columns[v] = s.load(b.add(t * S::LANES + v * next));
-                }
-                for r in 0..R {
-                    let value = s.splat(*a.add(t * S::LANES + r));
-                    for v in 0..N {
-                        sums[r][v] = s.mul_add(value, columns[v], sums[r][v]);
-                    }
-                }
-            }
+        for k in 0..depth % S::LANES {
+            // SAFETY: as above, of the last block.
+            unsafe { step::<S, R, N>(s, left.add(k), right.add(k * N * S::LANES), &mut sums) };
         }
         for r in 0..R {
             for v in 0..N {
-                // SAFETY: the caller of `sum` vouches for `to`.
+                // SAFETY: the caller of `product` vouches for the rows of `to`.
                 unsafe { s.store(to.add((r * N + v) * S::LANES), sums[r][v]) };
             }
         }
     }
+}
+
+/// One step of k: a column of the left block, a row of the right one.
+///
+/// # Safety
+/// They are readable.
+#[inline(always)]
+unsafe fn step<S: Simd, const R: usize, const N: usize>(
+    s: S,
+    left: *const f32,
+    right: *const f32,
+    sums: &mut [[S::V; N]; R],
+) {
+    let mut columns = [s.splat(0.0); N];
+    for v in 0..N {
+        // SAFETY: the caller vouches for the row.
+        columns[v] = unsafe { s.load(right.add(v * S::LANES)) };
+    }
+    for r in 0..R {
+        // SAFETY: the caller vouches for the column.
+        let value = s.splat(unsafe { *left.add(r * S::LANES) });
+        for v in 0..N {
+            sums[r][v] = s.mul_add(value, columns[v], sums[r][v]);
+        }
+    }
+}
+
+/// Asks for the cache line at `from`, which may be anywhere.
+#[inline(always)]
+fn prefetch(from: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SSE is part of x86-64; asking for a line reads nothing.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(from.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = from;
 }

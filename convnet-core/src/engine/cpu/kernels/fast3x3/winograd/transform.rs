@@ -6,8 +6,9 @@
 //!
 //! The maps are written out, sums that two rows share computed once. (Loops over constant matrices, whose zeros and
 //! ones the compiler was to fold away, were not unrolled: five times slower.) Points: 0, ±1, ∞; for M = 3 also 2; for
-//! M = 4 also ±2. Larger tiles lose digits.
+//! M = 4 0, ±√½, ±√2, ∞, as many operations as 0, ±1, ±2, ∞. Larger tiles lose digits.
 
+use super::{load, store};
 use crate::engine::cpu::simd::Simd;
 
 /// A linear map from `A` to `B` values.
@@ -162,86 +163,172 @@ size!(3, 5, s,
     },
 );
 
+/// √½ and √2, the points of M = 4, the other roots of whose polynomial are −√½, −√2 and 0.
+const A: f32 = std::f32::consts::FRAC_1_SQRT_2;
+const B: f32 = std::f32::consts::SQRT_2;
+
 size!(4, 6, s,
     input: |[a, b, c, d, e, f]| {
-        let (even, odd) = (s.fma(-4.0, c, e), s.fma(-4.0, b, d));
-        let (even2, odd2) = (s.sub(e, c), s.sub(d, b));
+        let (even, odd) = (s.fma(-2.0, c, e), s.fma(-2.0, b, d));
+        let (even2, odd2) = (s.fma(-0.5, c, e), s.fma(-0.5, b, d));
         [
-            s.fma(4.0, a, s.fma(-5.0, c, e)),
-            s.add(even, odd),
-            s.sub(even, odd),
-            s.fma(2.0, odd2, even2),
-            s.fma(-2.0, odd2, even2),
-            s.fma(4.0, b, s.fma(-5.0, d, f)),
+            s.fma(-2.5, c, s.add(a, e)),
+            s.fma(A, odd, even),
+            s.fma(-A, odd, even),
+            s.fma(B, odd2, even2),
+            s.fma(-B, odd2, even2),
+            s.fma(-2.5, d, s.add(b, f)),
         ]
     },
     input_back: |[a, b, c, d, e, f]| {
-        let (sum, difference) = (s.add(b, c), s.sub(b, c));
-        let (sum2, difference2) = (s.add(d, e), s.sub(d, e));
+        let (sum, difference) = (s.add(b, c), s.mul(A, s.sub(b, c)));
+        let (sum2, difference2) = (s.add(d, e), s.mul(B, s.sub(d, e)));
         [
-            s.mul(4.0, a),
-            s.fma(4.0, s.sub(f, difference), s.mul(-2.0, difference2)),
-            s.fma(-5.0, a, s.fma(-4.0, sum, s.mul(-1.0, sum2))),
-            s.fma(-5.0, f, s.fma(2.0, difference2, difference)),
+            a,
+            s.fma(-2.0, difference, s.fma(-0.5, difference2, f)),
+            s.fma(-2.5, a, s.fma(-2.0, sum, s.mul(-0.5, sum2))),
+            s.fma(-2.5, f, s.add(difference, difference2)),
             s.add(a, s.add(sum, sum2)),
             f,
         ]
     },
     taps: |[a, b, c]| {
-        let (outer, outer2) = (s.mul(-SIXTH, s.add(a, c)), s.mul(0.25 * SIXTH, s.fma(4.0, c, a)));
-        let (middle, middle2) = (s.mul(SIXTH, b), s.mul(0.5 * SIXTH, b));
+        let (outer, outer2) = (s.fma(0.5, c, a), s.fma(2.0, c, a));
+        let (outer, outer2) = (s.mul(-4.0 * SIXTH, outer), s.mul(SIXTH, outer2));
         [
-            s.mul(0.25, a),
-            s.sub(outer, middle),
-            s.add(outer, middle),
-            s.add(outer2, middle2),
-            s.sub(outer2, middle2),
+            a,
+            s.fma(-4.0 * SIXTH * A, b, outer),
+            s.fma(4.0 * SIXTH * A, b, outer),
+            s.fma(SIXTH * B, b, outer2),
+            s.fma(-SIXTH * B, b, outer2),
             c,
         ]
     },
     taps_back: |[a, b, c, d, e, f]| {
-        let (sum, difference) = (s.mul(-SIXTH, s.add(b, c)), s.sub(c, b));
+        let (sum, difference) = (s.mul(-4.0 * SIXTH, s.add(b, c)), s.sub(c, b));
         let (sum2, difference2) = (s.mul(SIXTH, s.add(d, e)), s.sub(d, e));
         [
-            s.fma(0.25, s.add(a, sum2), sum),
-            s.fma(SIXTH, difference, s.mul(0.5 * SIXTH, difference2)),
-            s.add(s.add(sum, sum2), f),
+            s.add(a, s.add(sum, sum2)),
+            s.fma(4.0 * SIXTH * A, difference, s.mul(SIXTH * B, difference2)),
+            s.fma(2.0, sum2, s.fma(0.5, sum, f)),
         ]
     },
     output: |[a, b, c, d, e, f]| {
-        let (sum, difference) = (s.add(b, c), s.sub(b, c));
-        let (sum2, difference2) = (s.add(d, e), s.sub(d, e));
+        let (sum, difference) = (s.add(b, c), s.mul(A, s.sub(b, c)));
+        let (sum2, difference2) = (s.add(d, e), s.mul(B, s.sub(d, e)));
         [
             s.add(a, s.add(sum, sum2)),
-            s.fma(2.0, difference2, difference),
-            s.fma(4.0, sum2, sum),
-            s.fma(8.0, difference2, s.add(difference, f)),
+            s.add(difference, difference2),
+            s.fma(2.0, sum2, s.mul(0.5, sum)),
+            s.fma(2.0, difference2, s.fma(0.5, difference, f)),
         ]
     },
     output_back: |[a, b, c, d]| {
-        let (even, odd) = (s.add(a, c), s.add(b, d));
-        let (even2, odd2) = (s.fma(4.0, c, a), s.fma(4.0, d, b));
-        [a, s.add(even, odd), s.sub(even, odd), s.fma(2.0, odd2, even2), s.fma(-2.0, odd2, even2), d]
+        let (even, odd) = (s.fma(0.5, c, a), s.fma(0.5, d, b));
+        let (even2, odd2) = (s.fma(2.0, c, a), s.fma(2.0, d, b));
+        [a, s.fma(A, odd, even), s.fma(-A, odd, even), s.fma(B, odd2, even2), s.fma(-B, odd2, even2), d]
     },
 );
 
+/// Where a square's values come from.
+pub(super) trait Source<S: Simd> {
+    fn get(&self, s: S, row: usize, column: usize) -> S::V;
+}
+
+/// Where they go to.
+pub(super) trait Sink<S: Simd> {
+    fn put(&mut self, s: S, row: usize, column: usize, value: S::V);
+}
+
 /// Columns, then rows of a square: `T x Tᵀ`.
+///
+/// 6 × 6 vectors are more than there are registers: those between the two steps wait in memory, the others come from
+/// and go to where they belong without a stop. (Loaded into an array, transformed to another, which was then stored,
+/// they went through memory three times, and a transform took three times as long.)
 #[inline(always)]
-pub(super) fn square<S: Simd, T: Map<A, B>, const A: usize, const B: usize>(s: S, x: [[S::V; A]; A]) -> [[S::V; B]; B] {
+pub(super) fn square<S: Simd, T: Map<A, B>, const A: usize, const B: usize>(
+    s: S,
+    from: &impl Source<S>,
+    to: &mut impl Sink<S>,
+) {
     let mut half = [[s.splat(0.0); A]; B];
     for j in 0..A {
         let mut column = [s.splat(0.0); A];
         for i in 0..A {
-            column[i] = x[i][j];
+            column[i] = from.get(s, i, j);
         }
         let column = T::line(s, column);
         for i in 0..B {
             half[i][j] = column[i];
         }
     }
-    let mut y = [[s.splat(0.0); B]; B];
     for i in 0..B {
-        y[i] = T::line(s, half[i]);
+        let row = T::line(s, half[i]);
+        for j in 0..B {
+            to.put(s, i, j, row[j]);
+        }
     }
-    y
+}
+
+/// A square in memory, vectors at constant distances, each with `count` lanes (all, if `FULL`; zeros in the others).
+pub(super) struct Strided<P, const FULL: bool> {
+    at: P,
+    down: usize,
+    across: usize,
+    count: usize,
+}
+
+impl<P, const FULL: bool> Strided<P, FULL> {
+    /// A square whose rows are `down` floats apart, its columns `across`.
+    ///
+    /// # Safety
+    /// As much of the square as will be asked for is readable (writable) as long as this lives.
+    pub unsafe fn new(at: P, down: usize, across: usize, count: usize) -> Self {
+        Strided { at, down, across, count }
+    }
+}
+
+impl<S: Simd, const FULL: bool> Source<S> for Strided<*const f32, FULL> {
+    #[inline(always)]
+    fn get(&self, s: S, row: usize, column: usize) -> S::V {
+        // SAFETY: the square is readable, says who made this.
+        unsafe { load::<S, FULL>(s, self.at.add(row * self.down + column * self.across), self.count) }
+    }
+}
+
+impl<S: Simd, const FULL: bool> Sink<S> for Strided<*mut f32, FULL> {
+    #[inline(always)]
+    fn put(&mut self, s: S, row: usize, column: usize, value: S::V) {
+        // SAFETY: the square is writable, says who made this.
+        unsafe { store::<S, FULL>(s, self.at.add(row * self.down + column * self.across), value, self.count) }
+    }
+}
+
+/// A square in memory to which values are added.
+pub(super) struct Added<const FULL: bool>(pub Strided<*mut f32, FULL>);
+
+impl<S: Simd, const FULL: bool> Sink<S> for Added<FULL> {
+    #[inline(always)]
+    fn put(&mut self, s: S, row: usize, column: usize, value: S::V) {
+        let Strided { at, down, across, count } = self.0;
+        // SAFETY: the square is readable and writable, says who made this.
+        unsafe {
+            let to = at.add(row * down + column * across);
+            store::<S, FULL>(s, to, s.add(load::<S, FULL>(s, to, count), value), count);
+        }
+    }
+}
+
+impl<S: Simd, const N: usize> Source<S> for [[S::V; N]; N] {
+    #[inline(always)]
+    fn get(&self, _: S, row: usize, column: usize) -> S::V {
+        self[row][column]
+    }
+}
+
+impl<S: Simd, const N: usize> Sink<S> for [[S::V; N]; N] {
+    #[inline(always)]
+    fn put(&mut self, _: S, row: usize, column: usize, value: S::V) {
+        self[row][column] = value;
+    }
 }

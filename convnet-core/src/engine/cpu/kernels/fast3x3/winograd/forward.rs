@@ -1,0 +1,227 @@
+//! The forward pass: input transform, products, output transform.
+
+use super::super::block::{Block, carve, carved, maximum};
+use super::blocking::Blocking;
+use super::product::{Factors, PANEL, Slice, apart};
+use super::transform::{F, Strided, Tile as Maps, square};
+use super::{Tile, Winograd, even, load, padded, store, vectors};
+use crate::engine::cpu::kernel::Forward;
+use crate::engine::cpu::simd::{Simd, Vectorized};
+
+/// Floats of scratch.
+pub(super) fn scratch(winograd: &Winograd, images: usize) -> usize {
+    carved(&pieces(winograd, &Blocking::forward(winograd, images)))
+}
+
+/// Of a chunk's inputs and products.
+fn pieces(winograd: &Winograd, blocking: &Blocking) -> [usize; 2] {
+    let Block { channels, filters, .. } = winograd.block;
+    let columns = blocking.columns.min(padded(filters));
+    [padded(channels), columns].map(|columns| winograd.points() * apart(blocking.rows() * columns))
+}
+
+/// The forward pass; `derived` are the transformed weights.
+pub(super) struct Run<'r, 'a> {
+    pub winograd: &'r Winograd,
+    pub derived: &'r [f32],
+    pub pass: &'r mut Forward<'a>,
+}
+
+impl Vectorized for Run<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        assert!(!self.winograd.block.pooled || self.winograd.m.is_multiple_of(2), "a tile must cover whole windows");
+        match self.winograd.m {
+            2 => s.call(Sized::<2, 4>(self)),
+            3 => s.call(Sized::<3, 5>(self)),
+            _ => s.call(Sized::<4, 6>(self)),
+        }
+    }
+}
+
+/// For one size of tiles.
+struct Sized<'r, 'a, const M: usize, const N: usize>(Run<'r, 'a>);
+
+impl<const M: usize, const N: usize> Vectorized for Sized<'_, '_, M, N>
+where
+    F: Maps<M, N>,
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Run { winograd, derived, pass } = self.0;
+        let Block { channels, filters, .. } = winograd.block;
+        let blocking = Blocking::forward(winograd, pass.images);
+        let mut rest = std::mem::take(&mut pass.scratch);
+        let [inputs, products] = pieces(winograd, &blocking).map(|len| carve(&mut rest, len));
+        let mut target = Target {
+            output: pass.output,
+            kept: if pass.training && winograd.block.pooled { pass.kept } else { &mut [] },
+            bias: winograd.block.bias.then(|| &pass.weights[9 * channels * filters..]),
+        };
+        let vectors = vectors::<S>(filters);
+        let step = blocking.columns / S::LANES;
+        for chunk in blocking.chunks() {
+            let rows = even(chunk.len());
+            let tiles = || winograd.tiles_from(chunk.start).take(chunk.len()).enumerate();
+            for (row, tile) in tiles() {
+                transform_input::<S, M, N>(s, winograd, pass.input, tile, inputs, Place { rows, row });
+            }
+            let factors = Factors { points: N * N, left: inputs, rows, depth: channels, right: derived, vectors };
+            for first in (0..vectors).step_by(step) {
+                let slice = Slice { first, count: step.min(vectors - first) };
+                factors.multiply(s, &slice, products);
+                // Tile by tile through a panel: where a vector is half a cache line, both halves at once.
+                for panel in (0..slice.count).step_by(PANEL) {
+                    for (row, tile) in tiles() {
+                        for vector in panel..slice.count.min(panel + PANEL) {
+                            let (at, width) = slice.place::<S>(rows, vector);
+                            let from = &products[at + row * width..];
+                            let points = Points { from, apart: slice.apart::<S>(rows) };
+                            let filter = (first + vector) * S::LANES;
+                            if filter + S::LANES <= filters {
+                                transform_output::<S, M, N, true>(s, winograd, points, tile, filter, &mut target);
+                            } else {
+                                transform_output::<S, M, N, false>(s, winograd, points, tile, filter, &mut target);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Where a tile's points go: which of how many rows of each point's matrix.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub rows: usize,
+    pub row: usize,
+}
+
+/// All channels of a tile of the call's images, zeros beyond the border, transformed to rows of the points' matrices.
+#[inline(always)]
+pub(super) fn transform_input<S: Simd, const M: usize, const N: usize>(
+    s: S,
+    winograd: &Winograd,
+    images: &[f32],
+    tile: Tile,
+    to: &mut [f32],
+    place: Place,
+) where
+    F: Maps<M, N>,
+{
+    let (channels, len) = (winograd.block.channels, winograd.input_len());
+    let map = &images[tile.image * len..][..len];
+    let stride = apart(place.rows * channels.next_multiple_of(S::LANES));
+    assert!(to.len() >= N * N * stride && place.row < place.rows);
+    let patch = winograd.patch::<N>(tile);
+    for channel in (0..channels).step_by(S::LANES) {
+        let count = S::LANES.min(channels - channel);
+        let at = channel * place.rows + place.row * S::LANES;
+        // SAFETY: the points of this channel's block of `rows` rows, one of them: the length was checked.
+        let mut to = unsafe { Strided::<_, true>::new(to.as_mut_ptr().add(at), N * stride, stride, S::LANES) };
+        if patch.whole::<N>() && count == S::LANES {
+            let corner = map.as_ptr().wrapping_add(patch.position(0, 0) * channels + channel);
+            // SAFETY: the whole tile is in the map, and so are the vector's channels.
+            let from = unsafe { Strided::<_, true>::new(corner, patch.width * channels, channels, count) };
+            square::<S, <F as Maps<M, N>>::Input, N, N>(s, &from, &mut to);
+        } else {
+            let mut x = [[s.splat(0.0); N]; N];
+            for i in patch.rows.0..patch.rows.1 {
+                for j in patch.columns.0..patch.columns.1 {
+                    let from = map.as_ptr().wrapping_add(patch.position(i, j) * channels + channel);
+                    // SAFETY: the position is in the map, and so many channels are there.
+                    x[i][j] = unsafe { load::<S, false>(s, from, count) };
+                }
+            }
+            square::<S, <F as Maps<M, N>>::Input, N, N>(s, &x, &mut to);
+        }
+    }
+}
+
+/// What the output transform writes to, and adds.
+struct Target<'a> {
+    output: &'a mut [f32],
+    /// Places of maxima, or empty.
+    kept: &'a mut [u8],
+    bias: Option<&'a [f32]>,
+}
+
+/// A vector of each point of a tile's products.
+#[derive(Clone, Copy)]
+struct Points<'a> {
+    from: &'a [f32],
+    apart: usize,
+}
+
+/// Points to outputs, of a vector of filters (as many as there are, unless `FULL`): bias, relu, pooling.
+#[inline(always)]
+fn transform_output<S: Simd, const M: usize, const N: usize, const FULL: bool>(
+    s: S,
+    winograd: &Winograd,
+    points: Points<'_>,
+    tile: Tile,
+    filter: usize,
+    target: &mut Target<'_>,
+) where
+    F: Maps<M, N>,
+{
+    let Block { filters, pooled, .. } = winograd.block;
+    assert!(points.from.len() >= (N * N - 1) * points.apart + S::LANES);
+    let count = if FULL { S::LANES } else { filters - filter };
+    let mut y = [[s.splat(0.0); M]; M];
+    // SAFETY: the length was checked.
+    let from = unsafe { Strided::<_, true>::new(points.from.as_ptr(), N * points.apart, points.apart, S::LANES) };
+    square::<S, <F as Maps<M, N>>::Output, N, M>(s, &from, &mut y);
+    let mut bias = s.splat(0.0);
+    if let Some(from) = target.bias {
+        // SAFETY: one bias a filter.
+        bias = unsafe { load::<S, FULL>(s, from[filter..][..count].as_ptr(), count) };
+    }
+    let (rows, columns) = winograd.block.output();
+    if !pooled {
+        for i in 0..M.min(rows - tile.row) {
+            let at = ((tile.image * rows + tile.row + i) * columns + tile.column) * filters + filter;
+            for j in 0..M.min(columns - tile.column) {
+                let value = s.add(y[i][j], bias);
+                let value = if winograd.relu { s.max(s.splat(0.0), value) } else { value };
+                // SAFETY: the position is in the map, whose length was checked at the door.
+                unsafe { store::<S, FULL>(s, target.output.as_mut_ptr().add(at + j * filters), value, count) };
+            }
+        }
+        return;
+    }
+    for i in (0..M).step_by(2) {
+        for j in (0..M).step_by(2) {
+            let (row, column) = ((tile.row + i) / 2, (tile.column + j) / 2);
+            if row >= rows || column >= columns {
+                continue;
+            }
+            let at = ((tile.image * rows + row) * columns + column) * filters + filter;
+            let mut window = [y[i][j], y[i][(j + 1) % M], y[(i + 1) % M][j], y[(i + 1) % M][(j + 1) % M]];
+            for value in &mut window {
+                *value = s.add(*value, bias);
+            }
+            let (best, corner) = maximum(s, window, [0.0, 1.0, 2.0, 3.0]);
+            // SAFETY: the position is in the map, whose length was checked at the door; `kept` is as long, if it is not
+            // empty.
+            unsafe {
+                store::<S, FULL>(s, target.output.as_mut_ptr().add(at), best, count);
+                if !target.kept.is_empty() {
+                    let kept = target.kept.as_mut_ptr().add(at);
+                    if FULL {
+                        s.store_bytes(kept, corner);
+                    } else {
+                        let mut bytes = [0; 16];
+                        s.store_bytes(bytes.as_mut_ptr(), corner);
+                        std::ptr::copy_nonoverlapping(bytes.as_ptr(), kept, count);
+                    }
+                }
+            }
+        }
+    }
+}

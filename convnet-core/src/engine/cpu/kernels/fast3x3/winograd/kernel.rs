@@ -1,0 +1,106 @@
+//! The kernel around the passes: a convolution with any activation, and with pooling behind relu.
+
+use super::super::block::Block;
+use super::backward::{self, Run as Back};
+use super::forward::{self, Run as Ahead};
+use super::weights::{self, Prepare, PrepareBack};
+use super::{Winograd, cost};
+use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
+use crate::engine::cpu::kernels::activate::{activate, activate_backward};
+use crate::engine::cpu::simd::{Level, vectorize};
+use crate::layers::Activation;
+
+/// A convolution by way of the transformed space. Relu is part of it, other activations pass over its output.
+pub(in super::super) struct Transformed {
+    winograd: Winograd,
+    activation: Activation,
+    /// What runs the backward pass instead, and derives weights of its own for it; its forward pass is not used.
+    behind: Option<Box<dyn Kernel>>,
+    level: Level,
+}
+
+impl Transformed {
+    /// The kernel for a block whose input includes `border` rows and columns of zeros that are not in memory, with the
+    /// tiles that run fastest; `None` where none pay. Only relu goes with pooling.
+    pub fn new(block: Block, border: usize, activation: Activation, level: Level) -> Option<Self> {
+        let m = cost::best(&block)?;
+        Some(Transformed::with_tile(block, border, activation, m, level))
+    }
+
+    /// With given tiles.
+    pub fn with_tile(block: Block, border: usize, activation: Activation, m: usize, level: Level) -> Self {
+        let winograd = Winograd { block, border, relu: activation == Activation::Relu, m };
+        Transformed { winograd, activation, behind: None, level }
+    }
+
+    /// With another kernel's backward pass, which takes and keeps the same.
+    pub fn behind(self, behind: Box<dyn Kernel>) -> Self {
+        Transformed { behind: Some(behind), ..self }
+    }
+
+    /// Where the derived weights of the backward pass begin: those of the forward pass come first.
+    fn split(&self) -> usize {
+        let Block { channels, filters, .. } = self.winograd.block;
+        weights::derived(self.winograd.points(), channels, filters)
+    }
+
+    /// Whether the activation passes over the output.
+    fn passes(&self) -> bool {
+        self.activation != Activation::Relu
+    }
+}
+
+impl Kernel for Transformed {
+    fn scratch(&self, images: usize) -> usize {
+        let backward = match &self.behind {
+            Some(behind) => behind.scratch(images),
+            None => backward::scratch(&self.winograd, images),
+        };
+        forward::scratch(&self.winograd, images).max(backward)
+    }
+
+    fn kept(&self) -> usize {
+        self.winograd.block.kept()
+    }
+
+    fn derived(&self) -> usize {
+        let Block { channels, filters, .. } = self.winograd.block;
+        let backward = match &self.behind {
+            Some(behind) => behind.derived(),
+            None => weights::derived(self.winograd.points(), filters, channels),
+        };
+        self.split() + backward
+    }
+
+    fn prepare(&self, weights: &[f32], derived: &mut [f32]) {
+        assert_eq!((weights.len(), derived.len()), (self.winograd.block.weights_len(), Kernel::derived(self)));
+        let (forward, backward) = derived.split_at_mut(self.split());
+        let winograd = &self.winograd;
+        vectorize(self.level, Prepare { winograd, weights, derived: forward });
+        match &self.behind {
+            Some(behind) => behind.prepare(weights, backward),
+            None => vectorize(self.level, PrepareBack(Prepare { winograd, weights, derived: backward })),
+        }
+    }
+
+    fn forward(&self, mut pass: Forward<'_>) {
+        self.winograd.block.check_forward_of(&pass, self.winograd.input_len());
+        let derived = &pass.derived[..self.split()];
+        vectorize(self.level, Ahead { winograd: &self.winograd, derived, pass: &mut pass });
+        if self.passes() {
+            activate(self.level, self.activation, pass.output, self.winograd.block.filters);
+        }
+    }
+
+    fn backward(&self, mut pass: Backward<'_>) {
+        let derived = &pass.derived[self.split()..];
+        if let Some(behind) = &self.behind {
+            return behind.backward(Backward { derived, ..pass });
+        }
+        self.winograd.block.check_backward_of(&pass, self.winograd.input_len());
+        if self.passes() {
+            activate_backward(self.level, self.activation, pass.output, pass.d_output, self.winograd.block.filters);
+        }
+        vectorize(self.level, Back { winograd: &self.winograd, back: derived, pass: &mut pass });
+    }
+}

@@ -1,0 +1,162 @@
+//! Weights, transformed for the products: the forward pass's, and transposed the backward pass's.
+
+use super::product::{PANEL, apart};
+use super::transform::{F, Strided, Tile, square};
+use super::{Winograd, padded, vectors};
+use crate::engine::cpu::simd::{Simd, Vectorized};
+
+/// Floats of the transformed weights, `depth` rows by `columns` columns a point.
+pub(super) fn derived(points: usize, depth: usize, columns: usize) -> usize {
+    // A line more a point and panel, see `apart`; a panel has at least 16 columns.
+    points * (depth + 1) * padded(columns)
+}
+
+/// Transforms weights (3, 3, channels, filters) to (panels, points, channels, filters of the panel).
+pub(super) struct Prepare<'a> {
+    pub winograd: &'a Winograd,
+    pub weights: &'a [f32],
+    pub derived: &'a mut [f32],
+}
+
+/// The same of the transposed weights: to (panels, points, filters, channels of the panel).
+pub(super) struct PrepareBack<'a>(pub Prepare<'a>);
+
+impl Vectorized for Prepare<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        match self.winograd.m {
+            2 => self.straight::<S, 2, 4>(s),
+            3 => self.straight::<S, 3, 5>(s),
+            _ => self.straight::<S, 4, 6>(s),
+        }
+    }
+}
+
+impl Vectorized for PrepareBack<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        match self.0.winograd.m {
+            2 => self.0.transposed::<S, 2, 4>(s),
+            3 => self.0.transposed::<S, 3, 5>(s),
+            _ => self.0.transposed::<S, 4, 6>(s),
+        }
+    }
+}
+
+/// Where the points of a vector of columns lie.
+#[derive(Clone, Copy)]
+struct Place {
+    /// The first point's first row.
+    first: usize,
+    /// From point to point.
+    points: usize,
+    /// From row to row.
+    rows: usize,
+}
+
+/// Of vector `vector` of a matrix of `depth` rows and `columns` columns.
+#[inline(always)]
+fn place<S: Simd>(points: usize, depth: usize, columns: usize, vector: usize) -> Place {
+    let panel = vector / PANEL * PANEL;
+    let rows = PANEL.min(vectors::<S>(columns) - panel) * S::LANES;
+    let first = panel / PANEL * points * apart(depth * PANEL * S::LANES) + vector % PANEL * S::LANES;
+    Place { first, points: apart(depth * rows), rows }
+}
+
+impl Prepare<'_> {
+    #[inline(always)]
+    fn straight<S: Simd, const M: usize, const N: usize>(self, s: S)
+    where
+        F: Tile<M, N>,
+    {
+        let (rows, columns) = (self.winograd.block.channels, self.winograd.block.filters);
+        assert!(self.weights.len() >= 9 * rows * columns && self.derived.len() == derived(N * N, rows, columns));
+        for vector in 0..vectors::<S>(columns) {
+            let (column, place) = (vector * S::LANES, place::<S>(N * N, rows, columns, vector));
+            for row in 0..rows {
+                // SAFETY: the lengths were checked; a vector of columns of one row and tap, or point.
+                unsafe {
+                    let from = self.weights.as_ptr().add(row * columns + column);
+                    let to = self.derived.as_mut_ptr().add(place.first + row * place.rows);
+                    if column + S::LANES <= columns {
+                        taps::<S, M, N, true>(s, from, rows * columns, S::LANES, to, place.points);
+                    } else {
+                        taps::<S, M, N, false>(s, from, rows * columns, columns - column, to, place.points);
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn transposed<S: Simd, const M: usize, const N: usize>(self, s: S)
+    where
+        F: Tile<M, N>,
+    {
+        let (channels, filters) = (self.winograd.block.channels, self.winograd.block.filters);
+        assert!(self.weights.len() >= 9 * channels * filters);
+        assert_eq!(self.derived.len(), derived(N * N, filters, channels));
+        let mut squares = [[0.0; 256]; 9];
+        for vector in 0..vectors::<S>(channels) {
+            let (channel, place) = (vector * S::LANES, place::<S>(N * N, filters, channels, vector));
+            for filter in (0..filters).step_by(S::LANES) {
+                let rows = S::LANES.min(filters - filter);
+                for (tap, square) in squares.iter_mut().enumerate() {
+                    let from = &self.weights[(tap * channels + channel) * filters + filter..];
+                    transpose(s, from, filters, S::LANES.min(channels - channel), rows, square);
+                }
+                for f in 0..rows {
+                    // SAFETY: a vector of channels of one filter and tap, or point; the lengths were checked.
+                    unsafe {
+                        let from = squares.as_ptr().cast::<f32>().add(f * S::LANES);
+                        let to = self.derived.as_mut_ptr().add(place.first + (filter + f) * place.rows);
+                        taps::<S, M, N, true>(s, from, 256, S::LANES, to, place.points);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `rows` × `columns` values, at most as many as lanes, transposed to a square with zeros beyond them.
+#[inline(always)]
+fn transpose<S: Simd>(s: S, from: &[f32], stride: usize, rows: usize, columns: usize, to: &mut [f32; 256]) {
+    assert!(S::LANES <= 16 && from.len() >= (rows - 1) * stride + columns);
+    if rows == S::LANES && columns == S::LANES {
+        // SAFETY: the length was checked; the square holds 16 × 16.
+        return unsafe { s.transpose(from.as_ptr(), stride, to.as_mut_ptr(), S::LANES) };
+    }
+    let mut square = [0.0; 256];
+    for row in 0..rows {
+        square[row * S::LANES..][..columns].copy_from_slice(&from[row * stride..][..columns]);
+    }
+    // SAFETY: both squares hold 16 × 16.
+    unsafe { s.transpose(square.as_ptr(), S::LANES, to.as_mut_ptr(), S::LANES) };
+}
+
+/// One vector of 3×3 taps, `from_stride` apart, to N×N points.
+///
+/// # Safety
+/// `count` lanes (all if `FULL`) are readable at each tap, a vector is writable at each point.
+#[inline(always)]
+unsafe fn taps<S: Simd, const M: usize, const N: usize, const FULL: bool>(
+    s: S,
+    from: *const f32,
+    from_stride: usize,
+    count: usize,
+    to: *mut f32,
+    to_stride: usize,
+) where
+    F: Tile<M, N>,
+{
+    // SAFETY: the caller vouches for taps and points.
+    unsafe {
+        let from = Strided::<_, FULL>::new(from, 3 * from_stride, from_stride, count);
+        let mut to = Strided::<_, true>::new(to, N * to_stride, to_stride, S::LANES);
+        square::<S, <F as Tile<M, N>>::Taps, 3, N>(s, &from, &mut to);
+    }
+}
