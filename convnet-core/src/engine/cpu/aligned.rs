@@ -5,23 +5,52 @@ use std::ops::{Deref, DerefMut};
 /// Floats in a cache line.
 pub const LINE: usize = 16;
 
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct CacheLine([f32; LINE]);
+/// Bytes of a large page.
+const PAGE: usize = 2 << 20;
 
 /// A buffer of floats at a multiple of 64 bytes.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Floats {
-    lines: Vec<CacheLine>,
+    /// With some more in front, up to the first multiple.
+    memory: Vec<f32>,
+    start: usize,
     len: usize,
 }
 
 impl Floats {
     /// `len` zeros. The system gives memory where it is first written: what is never used costs nothing.
     pub fn zeros(len: usize) -> Floats {
-        let lines = Box::<[CacheLine]>::new_zeroed_slice(len.div_ceil(LINE));
-        // SAFETY: the bits of floats may be zero.
-        Floats { lines: unsafe { lines.assume_init() }.into_vec(), len }
+        let large = 4 * len >= 2 * PAGE;
+        let multiple = if large { PAGE } else { 4 * LINE };
+        let mut memory = vec![0.0; len + multiple / 4];
+        // Beyond the end only where alignment is unknowable, as in a constant.
+        let start = memory.as_ptr().align_offset(multiple).min(multiple / 4);
+        if large {
+            ask_for_large_pages(&mut memory[start..start + len]);
+        }
+        Floats { memory, start, len }
+    }
+}
+
+/// Tells the system that this memory, which starts at a multiple of [`PAGE`], may come in large pages: a buffer of tens of
+/// megabytes has thousands of small ones, more than the processor remembers the places of.
+fn ask_for_large_pages(floats: &mut [f32]) {
+    #[cfg(target_os = "linux")]
+    {
+        let len = 4 * floats.len() / PAGE * PAGE;
+        // SAFETY: whole pages of memory that is ours; advice changes nothing that a program can see. Whether it is taken
+        // does not matter, hence no look at the result.
+        unsafe { libc::madvise(floats.as_mut_ptr().cast(), len, libc::MADV_HUGEPAGE) };
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = floats;
+}
+
+impl Clone for Floats {
+    fn clone(&self) -> Floats {
+        let mut clone = Floats::zeros(self.len);
+        clone.copy_from_slice(self);
+        clone
     }
 }
 
@@ -29,14 +58,31 @@ impl Deref for Floats {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        // SAFETY: the lines are arrays of floats without gaps (repr(C), size 64), and there are at least `len` floats.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+        &self.memory[self.start..self.start + self.len]
     }
 }
 
 impl DerefMut for Floats {
     fn deref_mut(&mut self) -> &mut [f32] {
-        // SAFETY: as in `deref`, and borrowed mutably.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+        &mut self.memory[self.start..self.start + self.len]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Floats, PAGE};
+
+    #[test]
+    fn buffers_are_zero_aligned_and_cloned_so() {
+        for (len, multiple) in [(0, 64), (1, 64), (1000, 64), (PAGE / 2, PAGE), (PAGE + 7, PAGE)] {
+            let mut floats = Floats::zeros(len);
+            assert!(floats.len() == len && floats.iter().all(|&x| x == 0.0));
+            floats.fill(1.5);
+            for floats in [&floats, &floats.clone()] {
+                assert_eq!(floats.as_ptr() as usize % multiple, 0, "{len}");
+                assert!(floats.len() == len && floats.iter().all(|&x| x == 1.5));
+            }
+        }
+        assert!(Floats::default().is_empty());
     }
 }
