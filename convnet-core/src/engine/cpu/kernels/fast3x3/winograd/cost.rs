@@ -11,19 +11,16 @@ const LEAST: usize = 8;
 /// The one with the fewest multiplications: the larger the tile, the fewer operations go into the transforms, too, each
 /// output counted. (16 to 16 channels at 56×56, GFLOP/s with M = 2, 3, 4: 154, 206, 231; 64 to 64 at 12×12: 321, 429, 493.)
 ///
-/// In front of a pooling a larger tile must save a quarter: it rounds worse, and from M = 3 on an output whose exact value
-/// is zero may come out as 10⁻⁸, through which relu lets a gradient pass. (13×13×32 to 64, pooled: 400 multiplications a
-/// channel and filter with M = 2, 324 with M = 4, and the same time when the transforms were slower than they are now.) With a few channels only there are many such zeros.
+/// In front of a pooling M must be even. (13×13×32 to 64, pooled: 400 multiplications a channel and filter with M = 2, 324 with
+/// M = 4; prediction of 1000 images is 11 % faster for it, a training step 3 %.) From M = 3 on an output whose exact value is
+/// zero, though its inputs are not, may come out as 10⁻⁸, through which relu lets a gradient pass.
 pub(super) fn best(block: &Block) -> Option<usize> {
     if block.channels < LEAST || block.filters < LEAST {
         return None;
     }
     let (rows, columns) = block.convolved();
     let cost = |m: usize| (m + 2) * (m + 2) * rows.div_ceil(m) * columns.div_ceil(m);
-    let best = if block.pooled {
-        if 4 * cost(4) <= 3 * cost(2) { 4 } else { 2 }
-    } else {
-        [3, 4].into_iter().fold(2, |best, m| if cost(m) < cost(best) { m } else { best })
-    };
+    let larger: &[usize] = if block.pooled { &[4] } else { &[3, 4] };
+    let best = larger.iter().fold(2, |best, &m| if cost(m) < cost(best) { m } else { best });
     (cost(best) < 9 * rows * columns).then_some(best)
 }
