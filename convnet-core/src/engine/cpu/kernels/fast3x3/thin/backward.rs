@@ -16,6 +16,16 @@ fn together(block: &Block, pieces: usize) -> (usize, usize) {
     (images, (TOGETHER * pieces / block.output_len()).clamp(1, pieces))
 }
 
+/// What is summed in registers at one go: the outputs of some rows of some images, for a few filters and channels.
+struct Piece {
+    images: Range<usize>,
+    rows: Range<usize>,
+    /// The first of the filters.
+    filter: usize,
+    /// The first of the channels.
+    channel: usize,
+}
+
 pub(super) struct Run<'a> {
     pub block: Block,
     pub pass: Backward<'a>,
@@ -59,52 +69,52 @@ impl Run<'_> {
     /// What some rows of the output of some images give.
     #[inline(always)]
     fn part<S: Simd>(&mut self, s: S, images: Range<usize>, rows: Range<usize>, planes: &[f32]) {
-        // 18 sums and what they are made of fit into 32 registers, nine into 16.
+        // 27 sums and what they are made of fit into 32 registers, nine into 16.
         let wide = S::REGISTERS >= 32;
-        let mut filter = 0;
-        while filter < self.block.filters {
-            let two = wide && filter + 2 * S::LANES <= self.block.filters;
-            for channel in 0..self.block.channels {
-                let (images, rows) = (images.clone(), rows.clone());
-                match (two, self.block.pooled) {
-                    (true, true) => self.pooled::<S, 2>(s, images, rows, filter, channel, planes),
-                    (true, false) => self.unpooled::<S, 2>(s, images, rows, filter, channel),
-                    (false, true) => self.pooled::<S, 1>(s, images, rows, filter, channel, planes),
-                    (false, false) => self.unpooled::<S, 1>(s, images, rows, filter, channel),
+        let Block { channels, filters, pooled, .. } = self.block;
+        let mut channel = 0;
+        while channel < channels {
+            let together = if wide { [1, 2, 3, 2][channels - channel - 1] } else { 1 };
+            let mut filter = 0;
+            while filter < filters {
+                let two = wide && together == 1 && filter + 2 * S::LANES <= filters;
+                let piece = Piece { images: images.clone(), rows: rows.clone(), filter, channel };
+                match (pooled, together, two) {
+                    (true, 1, true) => self.pooled::<S, 2, 1>(s, piece, planes),
+                    (true, 1, false) => self.pooled::<S, 1, 1>(s, piece, planes),
+                    (true, 2, _) => self.pooled::<S, 1, 2>(s, piece, planes),
+                    (true, ..) => self.pooled::<S, 1, 3>(s, piece, planes),
+                    (false, 1, true) => self.unpooled::<S, 2, 1>(s, piece),
+                    (false, 1, false) => self.unpooled::<S, 1, 1>(s, piece),
+                    (false, 2, _) => self.unpooled::<S, 1, 2>(s, piece),
+                    (false, ..) => self.unpooled::<S, 1, 3>(s, piece),
                 }
+                filter += if two { 2 } else { 1 } * S::LANES;
             }
-            filter += if two { 2 } else { 1 } * S::LANES;
+            channel += together;
         }
     }
 
-    /// The weights' gradient of one channel and `N` vectors of filters, through the pooling.
+    /// The weights' gradient of `C` channels and `N` vectors of filters, through the pooling.
     #[inline(always)]
-    fn pooled<S: Simd, const N: usize>(
-        &mut self,
-        s: S,
-        images: Range<usize>,
-        part: Range<usize>,
-        filter: usize,
-        channel: usize,
-        planes: &[f32],
-    ) {
+    fn pooled<S: Simd, const N: usize, const C: usize>(&mut self, s: S, piece: Piece, planes: &[f32]) {
         let Block { height, width, channels, filters, .. } = self.block;
         let (rows, columns) = self.block.output();
-        let (mut sums, mut biases) = ([[s.splat(0.0); N]; 9], [s.splat(0.0); N]);
-        for image in images {
+        let (mut sums, mut biases) = ([[[s.splat(0.0); N]; 9]; C], [s.splat(0.0); N]);
+        for image in piece.images.clone() {
             let x = match channels {
                 1 => self.pass.input[image * height * width..].as_ptr(),
-                _ => planes[channel * height * width..].as_ptr(),
+                _ => planes[piece.channel * height * width..].as_ptr(),
             };
-            for i in part.clone() {
+            for i in piece.rows.clone() {
                 // SAFETY: `check_backward` has checked all lengths; a window's 4×4 pixels lie in the image, since
-                // `2 · rows + 2 ≤ height`, and likewise for columns.
+                // `2 · rows + 2 ≤ height`, and likewise for columns; `C` planes begin at `x`.
                 unsafe {
-                    let mut left = two_columns(x.add(2 * i * width), width);
+                    let mut left = if C == 1 { two_columns(x.add(2 * i * width), width) } else { 1 };
                     for j in 0..columns {
-                        let at = ((image * rows + i) * columns + j) * filters + filter;
+                        let at = ((image * rows + i) * columns + j) * filters + piece.filter;
                         let corner = x.add(2 * i * width + 2 * j);
-                        let right = two_columns(corner.add(2), width);
+                        let right = if C == 1 { two_columns(corner.add(2), width) } else { 1 };
                         let empty = left | right == 0;
                         left = right;
                         let mut d = [s.splat(0.0); N];
@@ -119,32 +129,41 @@ impl Run<'_> {
                 }
             }
         }
-        self.finish(s, filter, channel, sums, biases);
+        self.finish(s, &piece, sums, biases);
     }
 
-    /// Adds what one window gives to the nine sums: to each lane the pixels around that filter's maximum.
+    /// Adds what one window gives to the sums: to each lane the pixels around that filter's maximum.
     ///
     /// # Safety
-    /// The window's 4×4 pixels are readable at `corner`, its outputs lie at `at`.
+    /// The window's 4×4 pixels are readable at `corner`, and at the same place of the next `C − 1` planes; its outputs
+    /// lie at `at`.
     #[inline(always)]
-    unsafe fn add_window<S: Simd, const N: usize>(
+    unsafe fn add_window<S: Simd, const N: usize, const C: usize>(
         &self,
         s: S,
         corner: *const f32,
         at: usize,
         d: [S::V; N],
-        sums: &mut [[S::V; N]; 9],
+        sums: &mut [[[S::V; N]; 9]; C],
     ) {
-        let width = self.block.width;
+        let Block { height, width, .. } = self.block;
         // SAFETY: the caller vouches for the pixels and the outputs.
         unsafe {
-            let rows = [corner, corner.add(width), corner.add(2 * width), corner.add(3 * width)];
-            let pairs = [s.load_pair(rows[0], rows[1]), s.load_pair(rows[1], rows[2]), s.load_pair(rows[2], rows[3])];
+            let mut places = [[s.splat(0.0); 3]; N];
             for v in 0..N {
                 let first = s.load_bytes(self.pass.kept.as_ptr().add(at + v * S::LANES));
-                let column = [first, s.add(first, s.splat(1.0)), s.add(first, s.splat(2.0))];
-                for tap in 0..9 {
-                    sums[tap][v] = s.mul_add(d[v], s.pick(pairs[tap / 3], column[tap % 3]), sums[tap][v]);
+                places[v] = [first, s.add(first, s.splat(1.0)), s.add(first, s.splat(2.0))];
+            }
+            for c in 0..C {
+                for y in 0..3 {
+                    let row = corner.add(c * height * width + y * width);
+                    let pair = s.load_pair(row, row.add(width));
+                    for v in 0..N {
+                        for x in 0..3 {
+                            let sum = &mut sums[c][3 * y + x][v];
+                            *sum = s.mul_add(d[v], s.pick(pair, places[v][x]), *sum);
+                        }
+                    }
                 }
             }
         }
@@ -152,40 +171,36 @@ impl Run<'_> {
 
     /// The same without pooling.
     #[inline(always)]
-    fn unpooled<S: Simd, const N: usize>(
-        &mut self,
-        s: S,
-        images: Range<usize>,
-        part: Range<usize>,
-        filter: usize,
-        channel: usize,
-    ) {
+    fn unpooled<S: Simd, const N: usize, const C: usize>(&mut self, s: S, piece: Piece) {
         let Block { width, channels, filters, .. } = self.block;
         let (rows, columns) = self.block.output();
-        let (mut sums, mut biases) = ([[s.splat(0.0); N]; 9], [s.splat(0.0); N]);
-        for image in images {
-            for i in part.clone() {
+        let (mut sums, mut biases) = ([[[s.splat(0.0); N]; 9]; C], [s.splat(0.0); N]);
+        for image in piece.images.clone() {
+            for i in piece.rows.clone() {
                 // SAFETY: `check_backward` has checked all lengths; the 3×3 pixels of an output lie in the image.
                 unsafe {
                     let row = self.pass.input.as_ptr().add(image * self.block.input_len() + i * width * channels);
                     for j in 0..columns {
-                        let at = ((image * rows + i) * columns + j) * filters + filter;
+                        let at = ((image * rows + i) * columns + j) * filters + piece.filter;
                         let mut d = [s.splat(0.0); N];
                         for v in 0..N {
                             d[v] = self.gradient(s, at + v * S::LANES);
                             biases[v] = s.add(biases[v], d[v]);
                         }
-                        for (tap, sums) in sums.iter_mut().enumerate() {
-                            let x = *row.add((tap / 3 * width + j + tap % 3) * channels + channel);
-                            for v in 0..N {
-                                sums[v] = s.mul_add(s.splat(x), d[v], sums[v]);
+                        for tap in 0..9 {
+                            let pixel = row.add((tap / 3 * width + j + tap % 3) * channels + piece.channel);
+                            for c in 0..C {
+                                let x = s.splat(*pixel.add(c));
+                                for v in 0..N {
+                                    sums[c][tap][v] = s.mul_add(x, d[v], sums[c][tap][v]);
+                                }
                             }
                         }
                     }
                 }
             }
         }
-        self.finish(s, filter, channel, sums, biases);
+        self.finish(s, &piece, sums, biases);
     }
 
     /// The output's gradient behind the relu.
@@ -203,22 +218,23 @@ impl Run<'_> {
 
     /// Writes the sums into the gradient, or adds them.
     #[inline(always)]
-    fn finish<S: Simd, const N: usize>(
+    fn finish<S: Simd, const N: usize, const C: usize>(
         &mut self,
         s: S,
-        filter: usize,
-        channel: usize,
-        sums: [[S::V; N]; 9],
+        piece: &Piece,
+        sums: [[[S::V; N]; 9]; C],
         biases: [S::V; N],
     ) {
         let Block { channels, filters, bias, .. } = self.block;
-        for (tap, sums) in sums.into_iter().enumerate() {
-            // SAFETY: `N · LANES` filters of one tap and channel.
-            unsafe { self.put(s, (tap * channels + channel) * filters + filter, sums) };
+        for (c, sums) in sums.into_iter().enumerate() {
+            for (tap, sums) in sums.into_iter().enumerate() {
+                // SAFETY: `N · LANES` filters of one tap and channel.
+                unsafe { self.put(s, (tap * channels + piece.channel + c) * filters + piece.filter, sums) };
+            }
         }
-        if bias && channel == 0 {
+        if bias && piece.channel == 0 {
             // SAFETY: `N · LANES` filters of the bias.
-            unsafe { self.put(s, 9 * channels * filters + filter, biases) };
+            unsafe { self.put(s, 9 * channels * filters + piece.filter, biases) };
         }
     }
 
