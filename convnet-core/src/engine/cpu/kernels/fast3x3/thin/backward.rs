@@ -1,4 +1,20 @@
-//! The gradient of the weights.
+//! The gradient of the weights. There is none of the input.
+//!
+//! Through the pooling each filter needs the 3×3 pixels around its maximum: a lane permute picks them out of the
+//! window's 4×4, so that a window costs nine multiply-adds and nine picks instead of 36 multiply-adds. The pixels are
+//! rearranged beforehand, band by band, such that the four from which a tap picks lie beside each other: one position
+//! serves all taps, and vectors of eight floats need one permute instead of two and a choice.
+//!
+//! Where there are 32 registers, up to three channels go at one go, 27 sums: gradient, relu and position are read once
+//! for all. (28 sums with the two positions of that level are one or two more than the registers hold; with three
+//! positions the compiler moved all sums about in every window.)
+//!
+//! Large maps go in bands of rows: all filters and channels of a band while its outputs and their gradients are in the
+//! second cache. (224 × 224 × 64 outputs and gradients, 26 MB, otherwise come from memory once for each group of channels
+//! and filters.)
+//!
+//! Tried, at the level of 16 floats: two equal halves in a pair, which the compiler puts together by a permute of its
+//! own (1.3 times slower than picking from rows as they lie).
 
 use super::super::block::{Block, carve};
 use super::two_columns;
@@ -10,10 +26,17 @@ use std::ops::Range;
 /// once: with the gradients half of the second cache of smaller machines.
 const TOGETHER: usize = 32 * 1024;
 
-/// Of so many pieces of a map: images and pieces that are worked on together; several images only of one channel.
-fn together(block: &Block, pieces: usize) -> (usize, usize) {
+/// Images and rows of outputs that are worked on together; several images only of one channel.
+fn together(block: &Block) -> (usize, usize) {
     let images = if block.channels == 1 { (TOGETHER / block.output_len()).max(1) } else { 1 };
-    (images, (TOGETHER * pieces / block.output_len()).clamp(1, pieces))
+    let (rows, _) = block.output();
+    (images, (TOGETHER * rows / block.output_len()).clamp(1, rows))
+}
+
+/// Floats that [`Run::pair_rows`] fills for the windows that are worked on together, of so many images.
+pub(super) fn pairs_len(block: &Block, images: usize) -> usize {
+    let (images_together, rows) = together(block);
+    if block.pooled { images_together.min(images) * block.channels * (2 * rows + 1) * 2 * block.width } else { 0 }
 }
 
 /// What is summed in registers at one go: the outputs of some rows of some images, for a few filters and channels.
@@ -37,16 +60,22 @@ impl Vectorized for Run<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         let mut scratch = std::mem::take(&mut self.pass.scratch);
-        let planes = carve(&mut scratch, self.block.input_len());
+        let (images_together, rows_together) = together(&self.block);
+        let pairs = carve(&mut scratch, pairs_len(&self.block, self.pass.images));
         let (rows, _) = self.block.output();
-        let (images_together, rows_together) = together(&self.block, rows);
         for image in (0..self.pass.images).step_by(images_together) {
             let images = image..self.pass.images.min(image + images_together);
-            if self.block.channels > 1 {
-                self.split(image, planes);
-            }
             for row in (0..rows).step_by(rows_together) {
-                self.part(s, images.clone(), row..rows.min(row + rows_together), planes);
+                let rows = row..rows.min(row + rows_together);
+                if self.block.pooled {
+                    match self.block.channels {
+                        1 => self.pair_rows::<1>(images.clone(), rows.clone(), pairs),
+                        2 => self.pair_rows::<2>(images.clone(), rows.clone(), pairs),
+                        3 => self.pair_rows::<3>(images.clone(), rows.clone(), pairs),
+                        _ => self.pair_rows::<4>(images.clone(), rows.clone(), pairs),
+                    }
+                }
+                self.part(s, images.clone(), rows, pairs);
                 // From here on, sums are added to those of the first part.
                 self.pass.accumulate = true;
             }
@@ -55,21 +84,30 @@ impl Vectorized for Run<'_> {
 }
 
 impl Run<'_> {
-    /// Rearranges an image (positions, channels) to (channels, positions).
-    fn split(&self, image: usize, planes: &mut [f32]) {
-        let Block { height, width, channels, .. } = self.block;
-        let pixels = &self.pass.input[image * self.block.input_len()..][..self.block.input_len()];
-        for (channel, plane) in planes.chunks_exact_mut(height * width).enumerate() {
-            for (to, pixel) in plane.iter_mut().zip(pixels.chunks_exact(channels)) {
-                *to = pixel[channel];
+    /// For the windows in some rows of some images: (image, channel, row, column, 2), where each pixel has the one below
+    /// it at its side. So the four pixels that a tap may meet in a window lie beside each other.
+    #[inline(always)]
+    fn pair_rows<const C: usize>(&self, images: Range<usize>, rows: Range<usize>, pairs: &mut [f32]) {
+        let Block { width, .. } = self.block;
+        let mut to = pairs.chunks_exact_mut(2 * width);
+        for image in images {
+            let pixels = &self.pass.input[image * self.block.input_len()..][..self.block.input_len()];
+            for channel in 0..C {
+                for (row, to) in (2 * rows.start..2 * rows.end + 1).zip(&mut to) {
+                    let (upper, lower) = pixels[row * width * C..][..2 * width * C].split_at(width * C);
+                    let (upper, lower) = (upper.as_chunks::<C>().0, lower.as_chunks::<C>().0);
+                    for ((to, upper), lower) in to.as_chunks_mut::<2>().0.iter_mut().zip(upper).zip(lower) {
+                        *to = [upper[channel], lower[channel]];
+                    }
+                }
             }
         }
     }
 
     /// What some rows of the output of some images give.
     #[inline(always)]
-    fn part<S: Simd>(&mut self, s: S, images: Range<usize>, rows: Range<usize>, planes: &[f32]) {
-        // 27 sums and what they are made of fit into 32 registers, nine into 16.
+    fn part<S: Simd>(&mut self, s: S, images: Range<usize>, rows: Range<usize>, pairs: &[f32]) {
+        // 27 sums fit into 32 registers, nine and what they are made of into 16.
         let wide = S::REGISTERS >= 32;
         let Block { channels, filters, pooled, .. } = self.block;
         let mut channel = 0;
@@ -80,10 +118,10 @@ impl Run<'_> {
                 let two = wide && together == 1 && filter + 2 * S::LANES <= filters;
                 let piece = Piece { images: images.clone(), rows: rows.clone(), filter, channel };
                 match (pooled, together, two) {
-                    (true, 1, true) => self.pooled::<S, 2, 1>(s, piece, planes),
-                    (true, 1, false) => self.pooled::<S, 1, 1>(s, piece, planes),
-                    (true, 2, _) => self.pooled::<S, 1, 2>(s, piece, planes),
-                    (true, ..) => self.pooled::<S, 1, 3>(s, piece, planes),
+                    (true, 1, true) => self.pooled::<S, 2, 1>(s, piece, pairs),
+                    (true, 1, false) => self.pooled::<S, 1, 1>(s, piece, pairs),
+                    (true, 2, _) => self.pooled::<S, 1, 2>(s, piece, pairs),
+                    (true, ..) => self.pooled::<S, 1, 3>(s, piece, pairs),
                     (false, 1, true) => self.unpooled::<S, 2, 1>(s, piece),
                     (false, 1, false) => self.unpooled::<S, 1, 1>(s, piece),
                     (false, 2, _) => self.unpooled::<S, 1, 2>(s, piece),
@@ -97,33 +135,35 @@ impl Run<'_> {
 
     /// The weights' gradient of `C` channels and `N` vectors of filters, through the pooling.
     #[inline(always)]
-    fn pooled<S: Simd, const N: usize, const C: usize>(&mut self, s: S, piece: Piece, planes: &[f32]) {
-        let Block { height, width, channels, filters, .. } = self.block;
+    fn pooled<S: Simd, const N: usize, const C: usize>(&mut self, s: S, piece: Piece, pairs: &[f32]) {
+        let Block { width, channels, filters, .. } = self.block;
         let (rows, columns) = self.block.output();
         let (mut sums, mut biases) = ([[[s.splat(0.0); N]; 9]; C], [s.splat(0.0); N]);
-        for image in piece.images.clone() {
-            let x = match channels {
-                1 => self.pass.input[image * height * width..].as_ptr(),
-                _ => planes[piece.channel * height * width..].as_ptr(),
-            };
-            for i in piece.rows.clone() {
+        // Of `pairs`: one row, one channel, one image.
+        let row = 2 * width;
+        let plane = (2 * piece.rows.len() + 1) * row;
+        let planes = pairs[piece.channel * plane..].chunks(channels * plane);
+        for (image, pairs) in piece.images.clone().zip(planes) {
+            for (y, i) in piece.rows.clone().enumerate() {
+                let windows = pairs[2 * y * row..].as_ptr();
                 // SAFETY: `check_backward` has checked all lengths; a window's 4×4 pixels lie in the image, since
-                // `2 · rows + 2 ≤ height`, and likewise for columns; `C` planes begin at `x`.
+                // `2 · rows + 2 ≤ height`, and likewise for columns; `pairs` has all rows of the piece, in `C` planes.
                 unsafe {
-                    let mut left = if C == 1 { two_columns(x.add(2 * i * width), width) } else { 1 };
+                    // Read where there is one channel.
+                    let x = self.pass.input.as_ptr().add(image * self.block.input_len() + 2 * i * width * channels);
+                    let mut left = if C == 1 && channels == 1 { two_columns(x, width) } else { 1 };
                     for j in 0..columns {
-                        let at = ((image * rows + i) * columns + j) * filters + piece.filter;
-                        let corner = x.add(2 * i * width + 2 * j);
-                        let right = if C == 1 { two_columns(corner.add(2), width) } else { 1 };
+                        let right = if C == 1 && channels == 1 { two_columns(x.add(2 * j + 2), width) } else { 1 };
                         let empty = left | right == 0;
                         left = right;
+                        let at = ((image * rows + i) * columns + j) * filters + piece.filter;
                         let mut d = [s.splat(0.0); N];
                         for v in 0..N {
                             d[v] = self.gradient(s, at + v * S::LANES);
                             biases[v] = s.add(biases[v], d[v]);
                         }
                         if !empty {
-                            self.add_window(s, corner, at, d, &mut sums);
+                            self.add_window(s, windows.add(4 * j), plane, at, d, &mut sums);
                         }
                     }
                 }
@@ -135,33 +175,49 @@ impl Run<'_> {
     /// Adds what one window gives to the sums: to each lane the pixels around that filter's maximum.
     ///
     /// # Safety
-    /// The window's 4×4 pixels are readable at `corner`, and at the same place of the next `C − 1` planes; its outputs
-    /// lie at `at`.
+    /// In `C` planes from `window` on, `plane` apart, three rows of eight floats of [`Run::pair_rows`] are readable; the
+    /// window's outputs lie at `at`.
     #[inline(always)]
     unsafe fn add_window<S: Simd, const N: usize, const C: usize>(
         &self,
         s: S,
-        corner: *const f32,
+        window: *const f32,
+        plane: usize,
         at: usize,
         d: [S::V; N],
         sums: &mut [[[S::V; N]; 9]; C],
     ) {
-        let Block { height, width, .. } = self.block;
         // SAFETY: the caller vouches for the pixels and the outputs.
         unsafe {
-            let mut places = [[s.splat(0.0); 3]; N];
+            let mut corners = [s.splat(0.0); N];
             for v in 0..N {
-                let first = s.load_bytes(self.pass.kept.as_ptr().add(at + v * S::LANES));
-                places[v] = [first, s.add(first, s.splat(1.0)), s.add(first, s.splat(2.0))];
+                corners[v] = s.load_bytes(self.pass.kept.as_ptr().add(at + v * S::LANES));
             }
             for c in 0..C {
-                for y in 0..3 {
-                    let row = corner.add(c * height * width + y * width);
-                    let pair = s.load_pair(row, row.add(width));
-                    for v in 0..N {
-                        for x in 0..3 {
-                            let sum = &mut sums[c][3 * y + x][v];
-                            *sum = s.mul_add(d[v], s.pick(pair, places[v][x]), *sum);
+                // Of each tap four floats, told by `CORNERS`.
+                let taps: [_; 9] = std::array::from_fn(|tap| {
+                    window.wrapping_add(c * plane + tap / 3 * 2 * self.block.width + tap % 3 * 2)
+                });
+                let sums = &mut sums[c];
+                if S::LANES == 16 {
+                    // Two taps in a register: bringing two times four floats together costs as much as picking does.
+                    for i in 0..5 {
+                        let (one, other) = (2 * i, (2 * i + 1) % 9);
+                        let pair = s.load_pair(taps[one], taps[other]);
+                        for v in 0..N {
+                            sums[one][v] = s.mul_add(d[v], s.pick(pair, corners[v]), sums[one][v]);
+                            if other > 0 {
+                                let value = s.pick(pair, s.add(corners[v], s.splat(8.0)));
+                                sums[other][v] = s.mul_add(d[v], value, sums[other][v]);
+                            }
+                        }
+                    }
+                } else {
+                    // With equal halves the compiler drops the choice between them.
+                    for tap in 0..9 {
+                        let pair = s.load_pair(taps[tap], taps[tap]);
+                        for v in 0..N {
+                            sums[tap][v] = s.mul_add(d[v], s.pick(pair, corners[v]), sums[tap][v]);
                         }
                     }
                 }
