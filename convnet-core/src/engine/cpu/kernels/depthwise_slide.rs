@@ -324,8 +324,8 @@ impl<const ROWS: usize, const STRIDE: usize> Products<'_, ROWS, STRIDE> {
             if left > 0 {
                 let d = read::<S, WHOLE>(s, gradient, count);
                 for (r, sums) in sums.iter_mut().enumerate() {
-                    for v in 1..3 {
-                        sums[v] = s.mul_add(read::<S, WHOLE>(s, at(r, v * channels), count), d, sums[v]);
+                    for (v, sum) in sums.iter_mut().enumerate().skip(1) {
+                        *sum = s.mul_add(read::<S, WHOLE>(s, at(r, v * channels), count), d, *sum);
                     }
                 }
             }
@@ -359,8 +359,8 @@ impl<const ROWS: usize, const STRIDE: usize> Products<'_, ROWS, STRIDE> {
             if right > 0 {
                 let d = read::<S, WHOLE>(s, gradient.wrapping_add(j), count);
                 for (r, sums) in sums.iter_mut().enumerate() {
-                    for v in 0..2 {
-                        sums[v] = s.mul_add(read::<S, WHOLE>(s, at(r, i + v * channels), count), d, sums[v]);
+                    for (v, sum) in sums.iter_mut().enumerate().take(2) {
+                        *sum = s.mul_add(read::<S, WHOLE>(s, at(r, i + v * channels), count), d, *sum);
                     }
                 }
             }
