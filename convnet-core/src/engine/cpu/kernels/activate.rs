@@ -11,8 +11,14 @@ use crate::layers::Activation;
 /// maximum; a row with a NaN or with +∞ becomes NaN.
 pub fn activate(level: Level, activation: Activation, values: &mut [f32], width: usize) {
     if activation != Activation::Linear {
-        vectorize(level, Activate { activation, values, width });
+        vectorize(level, Activate { activation, from: None, values, width });
     }
+}
+
+/// The same from one slice to another, as long one.
+pub fn activate_to(level: Level, activation: Activation, from: &[f32], values: &mut [f32], width: usize) {
+    assert_eq!(from.len(), values.len(), "as many outputs as inputs");
+    vectorize(level, Activate { activation, from: Some(from), values, width });
 }
 
 /// Turns the gradient of an activation's output into that of its input, in place, given the output.
@@ -29,6 +35,10 @@ pub fn add_rows(level: Level, values: &[f32], sums: &mut [f32]) {
 
 /// Vectors of columns that are summed side by side.
 const SIDE_BY_SIDE: usize = 4;
+
+/// Rows whose softmax is taken together. Each row's sum is a chain of additions from left to right, each of which waits
+/// four cycles for the one before; the chains of several rows wait together.
+const ROWS: usize = 8;
 
 /// A function of single values. A trait and not a closure: closures know nothing of the level's instructions, so a
 /// large one would not become part of the loop, nor the instructions part of it.
@@ -95,6 +105,14 @@ fn map<S: Simd>(s: S, values: &mut [f32], function: impl Function) {
     }
 }
 
+/// Writes the function of each value of a slice to another, as long one.
+#[inline(always)]
+fn map_to<S: Simd>(s: S, from: &[f32], to: &mut [f32], function: impl Function) {
+    for (from, to) in from.chunks(S::LANES).zip(to.chunks_mut(S::LANES)) {
+        write(s, to, function.of(s, read(s, from)));
+    }
+}
+
 /// Replaces each value of the first slice by a (small) function of it and its partner in the second, as long one.
 #[inline(always)]
 fn map2<S: Simd>(s: S, values: &mut [f32], others: &[f32], mut f: impl FnMut(S::V, S::V) -> S::V) {
@@ -126,6 +144,8 @@ pub(super) fn write<S: Simd>(s: S, to: &mut [f32], value: S::V) {
 
 struct Activate<'a> {
     activation: Activation,
+    /// What the function is applied to, if not to `values`.
+    from: Option<&'a [f32]>,
     values: &'a mut [f32],
     width: usize,
 }
@@ -134,27 +154,86 @@ impl Vectorized for Activate<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        match self.activation {
-            Activation::Linear => {}
-            Activation::Relu => map(s, self.values, Positive),
-            Activation::Sigmoid => map(s, self.values, Logistic),
-            Activation::Tanh => map(s, self.values, Tangent),
-            Activation::Softmax => {
-                for row in self.values.chunks_exact_mut(self.width) {
-                    softmax(s, row);
+        let Activate { activation, from, values, width } = self;
+        match (activation, from) {
+            (Activation::Linear, None) => {}
+            (Activation::Linear, Some(from)) => values.copy_from_slice(from),
+            (Activation::Relu, None) => map(s, values, Positive),
+            (Activation::Relu, Some(from)) => map_to(s, from, values, Positive),
+            (Activation::Sigmoid, None) => map(s, values, Logistic),
+            (Activation::Sigmoid, Some(from)) => map_to(s, from, values, Logistic),
+            (Activation::Tanh, None) => map(s, values, Tangent),
+            (Activation::Tanh, Some(from)) => map_to(s, from, values, Tangent),
+            (Activation::Softmax, _) => {
+                for (index, rows) in values.chunks_mut(ROWS * width).enumerate() {
+                    if let Some(from) = from {
+                        rows.copy_from_slice(&from[index * ROWS * width..][..rows.len()]);
+                    }
+                    softmax(s, rows, width);
                 }
             }
         }
     }
 }
 
+/// Softmax of up to [`ROWS`] rows.
 #[inline(always)]
-fn softmax<S: Simd>(s: S, row: &mut [f32]) {
-    // A NaN may or may not be found as the maximum; the sum below is NaN either way.
-    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    map(s, row, ExpMinus(largest));
-    let sum: f32 = row.iter().sum();
-    map(s, row, Over(sum));
+fn softmax<S: Simd>(s: S, rows: &mut [f32], width: usize) {
+    for row in rows.chunks_exact_mut(width) {
+        // A NaN may or may not be found as the maximum; the sum below is NaN either way.
+        let largest = largest(s, row);
+        map(s, row, ExpMinus(largest));
+    }
+    let sums = sums([&*rows], width);
+    for (row, sum) in rows.chunks_exact_mut(width).zip(sums) {
+        map(s, row, Over(sum));
+    }
+}
+
+/// The largest value, NaN left out.
+#[inline(always)]
+fn largest<S: Simd>(s: S, values: &[f32]) -> f32 {
+    let blocks = values.chunks_exact(SIDE_BY_SIDE * S::LANES);
+    let mut largest = blocks.remainder().iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut vectors = [s.splat(f32::NEG_INFINITY); SIDE_BY_SIDE];
+    for block in blocks {
+        for (v, vector) in vectors.iter_mut().enumerate() {
+            // The value first: `max` gives its second argument where either is NaN.
+            *vector = s.max(read(s, &block[v * S::LANES..(v + 1) * S::LANES]), *vector);
+        }
+    }
+    if values.len() >= SIDE_BY_SIDE * S::LANES {
+        let mut lanes = [f32::NEG_INFINITY; 16];
+        let vector = vectors.into_iter().fold(s.splat(f32::NEG_INFINITY), |a, b| s.max(a, b));
+        write(s, &mut lanes, vector);
+        largest = lanes.into_iter().fold(largest, f32::max);
+    }
+    largest
+}
+
+/// The sum of each of up to [`ROWS`] rows of `width` elements, from left to right, with something in the places behind
+/// them; of the products of elements, if there are two factors.
+#[inline(always)]
+fn sums<const FACTORS: usize>(factors: [&[f32]; FACTORS], width: usize) -> [f32; ROWS] {
+    // What an empty sum of floats is: zero would turn a sum of nothing but −0 into 0.
+    let mut sums = [-0.0; ROWS];
+    let count = factors[0].len() / width;
+    // Missing rows repeat the last one.
+    let rows = factors.map(|factor| {
+        std::array::from_fn::<_, ROWS, _>(|row| &factor[row.min(count.saturating_sub(1)) * width..][..width])
+    });
+    if count == 1 {
+        for i in 0..width {
+            sums[0] += rows[1..].iter().fold(rows[0][0][i], |product, factor| product * factor[0][i]);
+        }
+        return sums;
+    }
+    for i in 0..width {
+        for (row, sum) in sums.iter_mut().enumerate() {
+            *sum += rows[1..].iter().fold(rows[0][row][i], |product, factor| product * factor[row][i]);
+        }
+    }
+    sums
 }
 
 struct Gradient<'a> {
@@ -176,9 +255,11 @@ impl Vectorized for Gradient<'_> {
             Activation::Sigmoid => map2(s, gradient, output, |d, y| s.mul(d, s.mul(y, s.sub(one, y)))),
             Activation::Tanh => map2(s, gradient, output, |d, y| s.mul(d, s.sub(one, s.mul(y, y)))),
             Activation::Softmax => {
-                for (d, y) in gradient.chunks_exact_mut(width).zip(output.chunks_exact(width)) {
-                    let along: f32 = d.iter().zip(y).map(|(d, y)| d * y).sum();
-                    map2(s, d, y, |d, y| s.mul(y, s.sub(d, s.splat(along))));
+                for (d, y) in gradient.chunks_mut(ROWS * width).zip(output.chunks(ROWS * width)) {
+                    let along = sums([&*d, y], width);
+                    for ((d, y), along) in d.chunks_exact_mut(width).zip(y.chunks_exact(width)).zip(along) {
+                        map2(s, d, y, |d, y| s.mul(y, s.sub(d, s.splat(along))));
+                    }
                 }
             }
         }

@@ -6,7 +6,8 @@
 //! sum over its copies. The kernel needs no rearranging: in Keras's layout a tap is a row of one value for each output
 //! channel.
 //!
-//! Images go through one by one. Sums run over the taps in the kernel's order, those of the kernel's gradient position
+//! Images go through one by one, backwards in bands of rows, so that a gradient is still in the cache when the next pass
+//! wants it: an image of 56×56×128 with its gradients is three times a second level. Sums run over the taps in the kernel's order, those of the kernel's gradient position
 //! after position, image after image. A tap outside the map is left out, so an infinite or NaN weight meets no zeros of
 //! the border; a NaN in the input reaches all outputs that look at it.
 
@@ -17,6 +18,10 @@ use crate::engine::cpu::simd::{Level, vectorize};
 use crate::layers::Activation;
 use crate::layers::depthwise_conv2d::Spec;
 use crate::shape::Shape;
+use std::ops::Range;
+
+/// Floats of the output's gradient in a band.
+const BAND: usize = 1 << 14;
 
 /// A depthwise convolution of a fixed shape.
 pub struct DepthwiseConv2D {
@@ -28,6 +33,8 @@ pub struct DepthwiseConv2D {
     output_len: usize,
     /// Of the output.
     channels: usize,
+    /// Rows of input and output.
+    heights: [usize; 2],
     kernel_len: usize,
     outputs: Gather,
     inputs: Gather,
@@ -48,6 +55,7 @@ impl DepthwiseConv2D {
             input_len: input.len(),
             output_len: output.len(),
             channels,
+            heights: [from[0], to[0]],
             kernel_len: spec.vertical.window * spec.horizontal.window * channels,
             outputs: Gather::outputs(axes, from, to),
             inputs: Gather::inputs(axes, from, to),
@@ -66,8 +74,15 @@ impl DepthwiseConv2D {
         copy
     }
 
-    /// The gradient of one image, given that of its outputs before the activation.
-    fn input_gradient(&self, gradient: &[f32], kernel: &[f32], d_image: &mut [f32], scratch: &mut [f32]) {
+    /// Rows of the gradient of one image (all, unless the multiplier is 1), given that of its outputs before the activation.
+    fn input_gradient(
+        &self,
+        gradient: &[f32],
+        kernel: &[f32],
+        d_image: &mut [f32],
+        rows: Range<usize>,
+        scratch: &mut [f32],
+    ) {
         let sums = |target| Sums {
             gather: &self.inputs,
             channels: self.channels,
@@ -76,6 +91,7 @@ impl DepthwiseConv2D {
             bias: None,
             relu: false,
             target,
+            rows,
         };
         if self.multiplier == 1 {
             vectorize(self.level, sums(d_image));
@@ -107,6 +123,7 @@ impl Kernel for DepthwiseConv2D {
                 bias: self.use_bias.then(|| &bias[..self.channels]),
                 relu,
                 target: output,
+                rows: 0..self.heights[1],
             };
             vectorize(self.level, sums);
             if !relu {
@@ -119,27 +136,52 @@ impl Kernel for DepthwiseConv2D {
         if !pass.accumulate {
             pass.d_weights.fill(0.0);
         }
+        let (row, height) = (self.output_len / self.heights[1], self.heights[1]);
+        let band = (BAND / row).max(1);
         let kernel = &pass.weights[..self.kernel_len];
         let (d_kernel, d_bias) = pass.d_weights.split_at_mut(self.kernel_len);
         let gradients = pass.d_output[..pass.images * self.output_len].chunks_exact_mut(self.output_len);
         let images = pass.input.chunks_exact(self.input_len).zip(pass.output.chunks_exact(self.output_len));
         let mut d_images = pass.d_input.map(|d_input| d_input.chunks_exact_mut(self.input_len));
-        // Image by image, so that a gradient is still in the cache when the next pass wants it.
         for (gradient, (image, output)) in gradients.zip(images) {
-            activate_backward(self.level, self.activation, output, gradient, self.channels);
-            let product = KernelGradient {
-                gather: &self.outputs,
-                channels: self.channels,
-                source: self.repeated(image, pass.scratch),
-                gradient,
-                d_kernel,
-            };
-            vectorize(self.level, product);
-            if self.use_bias {
-                add_rows(self.level, gradient, d_bias);
+            let mut d_image = d_images.as_mut().and_then(Iterator::next);
+            let image = self.repeated(image, pass.scratch);
+            let mut done = 0;
+            for first in (0..height).step_by(band) {
+                let rows = first..height.min(first + band);
+                let part = rows.start * row..rows.end * row;
+                activate_backward(
+                    self.level,
+                    self.activation,
+                    &output[part.clone()],
+                    &mut gradient[part.clone()],
+                    self.channels,
+                );
+                if self.use_bias {
+                    add_rows(self.level, &gradient[part], d_bias);
+                }
+                // Rows that look at what is not there yet come with the next band.
+                let ready = if rows.end == height { self.heights[0] } else { self.inputs.rows_before(rows.end) };
+                let product = KernelGradient {
+                    gather: &self.outputs,
+                    channels: self.channels,
+                    source: image,
+                    gradient,
+                    rows,
+                    d_kernel,
+                };
+                vectorize(self.level, product);
+                if let Some(d_image) = d_image.as_deref_mut()
+                    && self.multiplier == 1
+                {
+                    self.input_gradient(gradient, kernel, d_image, done..ready, &mut []);
+                }
+                done = ready;
             }
-            if let Some(d_image) = d_images.as_mut().and_then(Iterator::next) {
-                self.input_gradient(gradient, kernel, d_image, pass.scratch);
+            if let Some(d_image) = d_image
+                && self.multiplier > 1
+            {
+                self.input_gradient(gradient, kernel, d_image, 0..self.heights[0], pass.scratch);
             }
         }
     }

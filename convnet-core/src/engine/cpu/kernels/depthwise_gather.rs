@@ -14,16 +14,15 @@
 //! compete for the same few places there. The gradient of the kernel turns that round: up to nine taps (all of 3×3) are sums in registers
 //! while the positions of a run pass by.
 
+use super::depthwise_slide::{Band, GradientRow, Slide, Tap, read, write};
 use crate::engine::cpu::simd::{Simd, Vectorized};
 use crate::shape::Axis;
+use std::ops::Range;
 
 /// Taps whose gradients are summed at a time.
 const TAPS: usize = 9;
 /// Channels that go down a map together: whole vectors of every level.
 const CHANNELS: usize = 256;
-
-/// A tap of an axis: its number, and where it lies on the source.
-type Tap = (usize, usize);
 
 /// A sum over taps for each position of a target map.
 pub(super) struct Gather {
@@ -36,6 +35,8 @@ pub(super) struct Gather {
     runs: Vec<Run>,
     /// Taps in a row of the kernel, and its rows.
     window: [usize; 2],
+    /// The same runs as a window that slides along, where it is one that [`super::depthwise_slide`] knows.
+    slide: Option<Slide>,
 }
 
 /// Columns of the target with the same taps.
@@ -68,7 +69,8 @@ impl Gather {
             meetings(axes[a], input[a], output[a]).for_each(|[o, tap, at]| taps[o].push((tap, at)));
             taps
         };
-        Gather::new(axes, taps(0), taps(1), [input, output], [axes[1].stride, 1])
+        let slide = Slide::outputs(axes[1], input[1], output[1]);
+        Gather { slide, ..Gather::new(axes, taps(0), taps(1), [input, output], [axes[1].stride, 1]) }
     }
 
     /// What gradients of inputs gather from those of outputs.
@@ -78,7 +80,8 @@ impl Gather {
             meetings(axes[a], input[a], output[a]).for_each(|[o, tap, at]| taps[at].push((tap, o)));
             taps
         };
-        Gather::new(axes, taps(0), taps(1), [output, input], [1, axes[1].stride])
+        let slide = Slide::inputs(axes[1], input[1], output[1]);
+        Gather { slide, ..Gather::new(axes, taps(0), taps(1), [output, input], [1, axes[1].stride]) }
     }
 
     fn new(
@@ -111,7 +114,13 @@ impl Gather {
             rows,
             runs,
             window: [axes[1].window, axes[0].window],
+            slide: None,
         }
+    }
+
+    /// How many rows of the target, from the first on, look at no row of the source from `row` on.
+    pub fn rows_before(&self, row: usize) -> usize {
+        self.rows.iter().take_while(|taps| taps.iter().all(|tap| tap.1 < row)).count()
     }
 
     /// What the unsafe code below relies on: all rows, columns and taps of the tables lie within slices of this length.
@@ -122,7 +131,7 @@ impl Gather {
     }
 }
 
-/// Overwrites a target with its sums.
+/// Overwrites rows of a target with their sums.
 pub(super) struct Sums<'a> {
     pub gather: &'a Gather,
     pub channels: usize,
@@ -133,11 +142,14 @@ pub(super) struct Sums<'a> {
     pub bias: Option<&'a [f32]>,
     /// Whether `max(0, x)` is applied in the end. NaN stays NaN.
     pub relu: bool,
+    /// The whole map,
     pub target: &'a mut [f32],
+    /// of which these rows are written.
+    pub rows: Range<usize>,
 }
 
-/// Neighbours in a run, in all rows and in some channels. Pointers are at the first of those channels.
-#[derive(Clone, Copy)]
+/// Neighbours in a run, in some rows and in some channels. Pointers are at the first of those channels.
+#[derive(Clone)]
 struct Strip<'a> {
     gather: &'a Gather,
     run: &'a Run,
@@ -146,6 +158,7 @@ struct Strip<'a> {
     bias: Option<*const f32>,
     relu: bool,
     target: *mut f32,
+    rows: Range<usize>,
     /// Floats from one position to the next.
     channels: usize,
     /// How many of them the strip has.
@@ -156,12 +169,31 @@ impl Vectorized for Sums<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Sums { gather, channels, source, kernel, bias, relu, target } = self;
+        let Sums { gather, channels, source, kernel, bias, relu, target, rows } = self;
         gather.check(source.len(), target.len(), kernel.len(), channels);
+        assert!(rows.end <= gather.rows.len(), "rows of the target");
         assert!(bias.is_none_or(|bias| bias.len() == channels), "length of the bias");
         let target = target.as_mut_ptr();
         for first in (0..channels).step_by(CHANNELS) {
             let some = CHANNELS.min(channels - first);
+            if let Some((slide, columns)) = gather.slide.and_then(|slide| Some((slide, slide.columns::<S>()?))) {
+                let band = Band {
+                    slide,
+                    taps: &gather.rows,
+                    rows: rows.clone(),
+                    source: source.as_ptr().wrapping_add(first),
+                    kernel: kernel.as_ptr().wrapping_add(first),
+                    bias: bias.map(|bias| bias.as_ptr().wrapping_add(first)),
+                    relu,
+                    target: target.wrapping_add(first),
+                    channels,
+                    some,
+                };
+                // SAFETY: the table and the slide's widths lie within slices of the lengths that `check` has seen, and so
+                // do `some` channels from the first on.
+                unsafe { band.sum(s, columns) }
+                continue;
+            }
             for run in &gather.runs {
                 let strip = Strip {
                     gather,
@@ -171,12 +203,13 @@ impl Vectorized for Sums<'_> {
                     bias: bias.map(|bias| bias.as_ptr().wrapping_add(first)),
                     relu,
                     target: target.wrapping_add(first),
+                    rows: rows.clone(),
                     channels,
                     some,
                 };
                 // SAFETY: the tables lie within slices of the lengths that `check` has seen, and so do `some` channels
                 // from the first on.
-                unsafe { sum_strip(s, strip) }
+                unsafe { sum_strip(s, &strip) }
             }
         }
     }
@@ -185,7 +218,7 @@ impl Vectorized for Sums<'_> {
 /// # Safety
 /// `some` floats are readable and writable wherever the strip's rows, taps and columns lead.
 #[inline(always)]
-unsafe fn sum_strip<S: Simd>(s: S, strip: Strip<'_>) {
+unsafe fn sum_strip<S: Simd>(s: S, strip: &Strip<'_>) {
     let (mut column, count) = (0, strip.run.count);
     // SAFETY: the columns that are taken are as many as there are; the caller vouches for them.
     unsafe {
@@ -210,11 +243,12 @@ unsafe fn sum_strip<S: Simd>(s: S, strip: Strip<'_>) {
 /// # Safety
 /// As for [`sum_strip`], with `COLUMNS` columns from `column` on.
 #[inline(always)]
-unsafe fn sum_columns<S: Simd, const COLUMNS: usize>(s: S, strip: Strip<'_>, column: usize) {
-    let Strip { gather, run, some, channels, .. } = strip;
+unsafe fn sum_columns<S: Simd, const COLUMNS: usize>(s: S, strip: &Strip<'_>, column: usize) {
+    let &Strip { gather, run, some, channels, .. } = strip;
     let source = strip.source.wrapping_add(column * run.steps[0] * channels);
     let first = strip.target.wrapping_add((run.first + column * run.steps[1]) * channels);
-    for (y, rows) in gather.rows.iter().enumerate() {
+    for y in strip.rows.clone() {
+        let rows = &gather.rows[y];
         let target = first.wrapping_add(y * gather.widths[1] * channels);
         // SAFETY: the caller vouches for `some` channels.
         unsafe {
@@ -249,8 +283,8 @@ struct Tile<'a> {
 /// # Safety
 /// As for [`sum_columns`]; the tile's channels are some of the strip's, as many as a vector has if `WHOLE`.
 #[inline(always)]
-unsafe fn sum_tile<S: Simd, const COLUMNS: usize, const WHOLE: bool>(s: S, strip: Strip<'_>, tile: Tile<'_>) {
-    let Strip { gather, run, channels, .. } = strip;
+unsafe fn sum_tile<S: Simd, const COLUMNS: usize, const WHOLE: bool>(s: S, strip: &Strip<'_>, tile: Tile<'_>) {
+    let &Strip { gather, run, channels, .. } = strip;
     let Tile { channel, count, .. } = tile;
     let [from_step, to_step] = run.steps.map(|step| step * channels);
     let mut sums = [s.splat(0.0); COLUMNS];
@@ -280,22 +314,6 @@ unsafe fn sum_tile<S: Simd, const COLUMNS: usize, const WHOLE: bool>(s: S, strip
     }
 }
 
-/// # Safety
-/// `count` floats are readable, a vector if `WHOLE`.
-#[inline(always)]
-unsafe fn read<S: Simd, const WHOLE: bool>(s: S, from: *const f32, count: usize) -> S::V {
-    // SAFETY: as the caller says.
-    unsafe { if WHOLE { s.load(from) } else { s.load_first(from, count) } }
-}
-
-/// # Safety
-/// `count` floats are writable, a vector if `WHOLE`.
-#[inline(always)]
-unsafe fn write<S: Simd, const WHOLE: bool>(s: S, to: *mut f32, value: S::V, count: usize) {
-    // SAFETY: as the caller says.
-    unsafe { if WHOLE { s.store(to, value) } else { s.store_first(to, value, count) } }
-}
-
 /// Adds to the gradient of a kernel, position after position.
 pub(super) struct KernelGradient<'a> {
     /// How the outputs were gathered.
@@ -304,6 +322,8 @@ pub(super) struct KernelGradient<'a> {
     pub source: &'a [f32],
     /// Of the target.
     pub gradient: &'a [f32],
+    /// The rows of the target whose products are added.
+    pub rows: Range<usize>,
     pub d_kernel: &'a mut [f32],
 }
 
@@ -324,10 +344,19 @@ impl Vectorized for KernelGradient<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let KernelGradient { gather, channels, source, gradient, d_kernel } = self;
+        let KernelGradient { gather, channels, source, gradient, rows, d_kernel } = self;
         gather.check(source.len(), gradient.len(), d_kernel.len(), channels);
         let d_kernel = d_kernel.as_mut_ptr();
-        for (y, rows) in gather.rows.iter().enumerate() {
+        let slide = gather.slide.filter(Slide::has_gradient::<S>);
+        for y in rows {
+            let rows = &gather.rows[y];
+            if let (Some(slide), 2 | 3) = (slide, rows.len()) {
+                let gradient = gradient.as_ptr().wrapping_add(y * gather.widths[1] * channels);
+                let row = GradientRow { slide, taps: rows, source: source.as_ptr(), gradient, d_kernel, channels };
+                // SAFETY: the tables and the slide's widths lie within slices of the lengths that `check` has seen.
+                unsafe { row.add(s) }
+                continue;
+            }
             for channel in (0..channels).step_by(S::LANES) {
                 for run in &gather.runs {
                     let mut taps = [(std::ptr::null_mut(), std::ptr::null()); TAPS];

@@ -134,7 +134,7 @@ pub(super) unsafe fn run<S: Simd>(simd: S, rows: usize, tile: &Tile<'_>) {
 /// The same number, of which the compiler knows nothing: else it turns `row + i` into one running pointer for each
 /// row, and a dozen additions a step of k cost a quarter of the speed.
 #[inline(always)]
-fn opaque(number: usize) -> usize {
+pub(super) fn opaque(number: usize) -> usize {
     #[cfg(target_arch = "x86_64")]
     {
         let mut number = number;

@@ -27,6 +27,7 @@ mod conv2d_input;
 pub mod dense;
 pub mod depthwise_conv2d;
 mod depthwise_gather;
+mod depthwise_slide;
 mod dots;
 pub mod dropout;
 mod exp;

@@ -13,7 +13,7 @@ const ALL: [Activation; 5] = [Linear, Relu, Sigmoid, Tanh, Softmax];
 fn random_rows() {
     let random = &mut random(1);
     for case in 0..100 {
-        let (rows, width) = (random.random_range(1..=9), random.random_range(1..=70));
+        let (rows, width) = (random.random_range(1..=20), random.random_range(1..=150));
         let scale = [1.0, 10.0, 100.0][case % 3];
         let x: Vec<f32> = values(random, rows * width).into_iter().map(|x| x * scale).collect();
         let d = values(random, rows * width);

@@ -88,6 +88,24 @@ fn usual_convolutions() {
     }
 }
 
+/// Windows that slide: every width at which tiles begin, end, overlap or do not fit, with and without borders.
+#[test]
+fn windows_that_slide() {
+    let random = &mut random(4);
+    for (window, stride) in [(3, 1), (3, 2), (5, 1)] {
+        for padding in [Padding::Same, Padding::Valid] {
+            for width in 5..=24 {
+                let axis = Axis { window, stride, dilation: 1, padding };
+                let input = Shape::map(random.random_range(5..=8), width, random.random_range(1..=40));
+                let activation = ACTIVATIONS[width % 2];
+                let (vertical, horizontal) = (axis, axis);
+                let use_bias = width % 3 == 0;
+                check(random, Spec { depth_multiplier: 1, vertical, horizontal, activation, use_bias }, input, 2);
+            }
+        }
+    }
+}
+
 /// The output of a kernel that is given these weights.
 fn forward(kernel: &dyn Kernel, images: usize, weights: &[f32], input: &[f32], output: usize) -> Vec<f32> {
     let mut derived = vec![f32::NAN; kernel.derived()];
