@@ -113,7 +113,7 @@ impl Executor {
     /// moving statistics and without dropout.
     ///
     /// `d_outputs` is as long as the outputs. Works image by image on the calling thread, which is enough for
-    /// visualisation and tests. Needs [`Settings::input_gradient`].
+    /// visualisation and tests. Needs [`Settings::input_gradient`](super::Settings::input_gradient).
     pub fn pull_back(&mut self, inputs: &[f32], d_outputs: &[f32], weights: &[f32]) -> PullBack {
         self.reserve_scratch([self.program.scratch(1), self.program.added()]);
         let (program, level) = (&self.program, self.level);
