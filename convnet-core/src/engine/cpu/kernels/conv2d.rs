@@ -57,6 +57,9 @@ pub struct Conv2D {
     elements: Offsets,
     /// Where each output row's first window starts.
     rows: Offsets,
+    /// The filters of a position, and where each row of the output's gradient starts.
+    filters: Offsets,
+    rows_of_gradient: Offsets,
     kernel_len: usize,
     /// The kernel's layout.
     panels: Panels,
@@ -113,6 +116,8 @@ impl Conv2D {
             taps,
             elements: Offsets::new(elements, 0),
             rows: Offsets::new((0..height).map(|i| i * down), len),
+            filters: Offsets::every(1),
+            rows_of_gradient: Offsets::every(width * filters),
             kernel_len: window * filters,
             panels: if few.is_some() { Panels::new(widths, 0, 0) } else { Panels::new(widths, window, filters) },
             few,
@@ -176,15 +181,14 @@ impl Conv2D {
             values.iter().enumerate().for_each(|(f, value)| turned[f * row + k] = *value);
         }
         let rows = gradient.len() / (width * filters);
-        let (each, rows_of_gradient) = (Offsets::every(1), Offsets::every(width * filters));
         debug_assert!(rows.is_multiple_of(height), "whole images");
         for run in 0..self.taps.runs {
             let product = Gemm {
                 a: A {
                     data: gradient,
-                    row_offsets: &each,
+                    row_offsets: &self.filters,
                     rows: filters,
-                    run_offsets: &rows_of_gradient,
+                    run_offsets: &self.rows_of_gradient,
                     runs: rows,
                     len: width,
                     step: filters,
