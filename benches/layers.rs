@@ -14,10 +14,11 @@
 //! whatever the kernel saves, bias and activation not counted; the first line printed is the most that a core does. Backward has two products of that size, gradient of
 //! weights and of input; the first layer only the former. For pooling and loss an element is a value of the input.
 
+mod call;
 mod peak;
 
-use convnet::engine::cpu::aligned::Floats;
-use convnet::engine::cpu::kernel::{Backward, Forward, Kernel};
+use call::Call;
+use convnet::engine::cpu::kernel::Kernel;
 use convnet::engine::cpu::kernels::{choose, select};
 use convnet::engine::cpu::simd::Level;
 use convnet::layers::{Activation, Op};
@@ -26,7 +27,7 @@ use convnet::shape::Shape;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use std::hint::black_box;
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 convnet! {
     type Digits = [
@@ -78,7 +79,7 @@ impl Trained {
                 gradients[at] = gradients[at + 1].clone();
                 continue;
             };
-            let mut call = Call::new(self, kernel, at..at + 1, BATCH);
+            let mut call = call(self, kernel, at..at + 1, BATCH);
             call.forward();
             if at + 1 == count {
                 logits = call.output.to_vec();
@@ -119,81 +120,16 @@ fn losses(logits: &[f32], labels: &[u32], d_logits: Option<&mut [f32]>) -> f64 {
     logits.chunks(row).zip(labels).map(evaluate).sum()
 }
 
-/// A kernel and all that a call of it works on, all beginning at cache lines as in the executor.
-struct Call<'a> {
-    kernel: Box<dyn Kernel>,
-    images: usize,
-    weights: &'a [f32],
-    d_weights: Floats,
-    derived: Floats,
-    input: Floats,
-    output: Floats,
-    d_output: Floats,
-    d_input: Option<Floats>,
-    kept: Vec<u8>,
-    scratch: Floats,
-}
-
-impl<'a> Call<'a> {
-    /// `kernel`, which covers the layers `covered`, on the first `images` of the batch.
-    fn new(trained: &'a Trained, kernel: Box<dyn Kernel>, covered: Range<usize>, images: usize) -> Self {
-        let (before, behind) = (Digits::PLAN.prefix(covered.start), Digits::PLAN.prefix(covered.end));
-        let weights = &trained.model.weights()[before.params..behind.params];
-        let values = &trained.values[covered.start][..images * before.output.len()];
-        let mut input = Floats::zeros(values.len());
-        input.copy_from_slice(values);
-        let output = Floats::zeros(images * behind.output.len());
-        let mut derived = Floats::zeros(kernel.derived());
-        kernel.prepare(weights, &mut derived);
-        Call {
-            images,
-            weights,
-            d_weights: Floats::zeros(weights.len()),
-            derived,
-            d_output: output.clone(),
-            d_input: (covered.start > 0).then(|| input.clone()),
-            input,
-            output,
-            kept: vec![0; images * kernel.kept()],
-            scratch: Floats::zeros(kernel.scratch(images)),
-            kernel,
-        }
+/// A call of `kernel`, which covers the layers `covered`, on the first `images` of the batch.
+fn call(trained: &Trained, kernel: Box<dyn Kernel>, covered: Range<usize>, images: usize) -> Call {
+    let (before, behind) = (Digits::PLAN.prefix(covered.start), Digits::PLAN.prefix(covered.end));
+    let weights = &trained.model.weights()[before.params..behind.params];
+    let input = &trained.values[covered.start][..images * before.output.len()];
+    let mut call = Call::new(kernel, images, weights, input, images * behind.output.len());
+    if covered.start == 0 {
+        call.d_input = None;
     }
-
-    fn forward(&mut self) {
-        self.kernel.forward(Forward {
-            images: self.images,
-            training: true,
-            noise: None,
-            weights: self.weights,
-            derived: &self.derived,
-            input: &self.input,
-            output: &mut self.output,
-            kept: &mut self.kept,
-            scratch: &mut self.scratch,
-        });
-    }
-
-    /// How long it takes, without writing `d_output` to where the kernel may use it up.
-    fn backward(&mut self, d_output: &[f32]) -> Duration {
-        self.d_output.copy_from_slice(d_output);
-        let start = Instant::now();
-        self.kernel.backward(Backward {
-            noise: None,
-            images: self.images,
-            weights: self.weights,
-            derived: &self.derived,
-            input: &self.input,
-            output: &self.output,
-            kept: &self.kept,
-            d_output: &mut self.d_output,
-            d_input: self.d_input.as_deref_mut(),
-            d_weights: &mut self.d_weights,
-            accumulate: false,
-            scratch: &mut self.scratch,
-        });
-        start.elapsed()
-    }
+    call
 }
 
 /// Elements of forward and of backward for one image; see the head of this file.
@@ -217,7 +153,7 @@ fn layer_by_layer(criterion: &mut Criterion, trained: &Trained, gradients: &[Vec
         let (forward, backward) = work(layers[at], at == 0);
         let mut group = criterion.benchmark_group(format!("{} {} to {}", layer.name, layer.input, layer.output));
         for (name, kernel, covered) in kernels {
-            let mut call = Call::new(trained, kernel, at..at + covered, GROUP);
+            let mut call = call(trained, kernel, at..at + covered, GROUP);
             let d_output = &gradients[at + covered][..call.output.len()];
             group.throughput(Throughput::Elements((GROUP * forward) as u64));
             group.bench_function(BenchmarkId::new("forward", name), |bencher| bencher.iter(|| call.forward()));

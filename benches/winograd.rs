@@ -26,10 +26,11 @@
 //! 512 channels wait for memory: the transformed weights (26 to 38 MB) come once a call, and a call of 8 images at 8×8
 //! has 32 tiles for them. So do maps of 224×224, 10 MB and more, that leave the cache between the kernel's steps.
 
+mod call;
 mod peak;
 
+use call::Call;
 use convnet::engine::cpu::aligned::Floats;
-use convnet::engine::cpu::kernel::{Backward, Forward, Kernel};
 use convnet::engine::cpu::kernels::choose;
 use convnet::engine::cpu::simd::Level;
 use convnet::layers::{Activation, Op, conv2d};
@@ -63,21 +64,6 @@ const CALLS: usize = 3;
 /// Floats of a map, above which it is not measured: it would take gigabytes.
 const MOST: usize = 16 << 20;
 
-/// A kernel and all that a call of it works on.
-struct Call {
-    kernel: Box<dyn Kernel>,
-    images: usize,
-    weights: Floats,
-    d_weights: Floats,
-    derived: Floats,
-    input: Floats,
-    output: Floats,
-    d_output: Floats,
-    d_input: Floats,
-    kept: Vec<u8>,
-    scratch: Floats,
-}
-
 /// Numbers between −1 and 1, about half of them zero where `relu`.
 fn numbers(len: usize, relu: bool) -> Floats {
     let (mut numbers, mut state) = (Floats::zeros(len), 1u64);
@@ -89,74 +75,27 @@ fn numbers(len: usize, relu: bool) -> Floats {
     numbers
 }
 
-impl Call {
-    fn new(side: usize, channels: usize, filters: usize, images: usize, level: Level) -> Option<Call> {
-        let axis = Axis { window: 3, stride: 1, dilation: 1, padding: Padding::Same };
-        let activation = Activation::Relu;
-        let spec = conv2d::Spec { filters, vertical: axis, horizontal: axis, groups: 1, activation, use_bias: true };
-        let (from, to) = (Shape::map(side, side, channels), Shape::map(side, side, filters));
-        let (kernel, _) = choose(&[(Op::Conv2D(spec), from, to)], false, false, level)?;
-        let weights = numbers(9 * channels * filters + filters, false);
-        let mut derived = Floats::zeros(kernel.derived());
-        kernel.prepare(&weights, &mut derived);
-        Some(Call {
-            images,
-            d_weights: weights.clone(),
-            weights,
-            derived,
-            input: numbers(images * from.len(), true),
-            output: Floats::zeros(images * to.len()),
-            d_output: numbers(images * to.len(), false),
-            d_input: Floats::zeros(images * from.len()),
-            kept: vec![0; images * kernel.kept()],
-            scratch: Floats::zeros(kernel.scratch(images)),
-            kernel,
-        })
-    }
+/// A convolution and the gradient of its output; `None` if there is no kernel.
+fn convolution(side: usize, [channels, filters]: [usize; 2], images: usize, level: Level) -> Option<(Call, Floats)> {
+    let axis = Axis { window: 3, stride: 1, dilation: 1, padding: Padding::Same };
+    let activation = Activation::Relu;
+    let spec = conv2d::Spec { filters, vertical: axis, horizontal: axis, groups: 1, activation, use_bias: true };
+    let (from, to) = (Shape::map(side, side, channels), Shape::map(side, side, filters));
+    let (kernel, _) = choose(&[(Op::Conv2D(spec), from, to)], false, false, level)?;
+    let weights = numbers(9 * channels * filters + filters, false);
+    let output = images * to.len();
+    let call = Call::new(kernel, images, &weights, &numbers(images * from.len(), true), output);
+    Some((call, numbers(output, false)))
+}
 
-    fn forward(&mut self) {
-        self.kernel.forward(Forward {
-            images: self.images,
-            training: true,
-            noise: None,
-            weights: &self.weights,
-            derived: &self.derived,
-            input: &self.input,
-            output: &mut self.output,
-            kept: &mut self.kept,
-            scratch: &mut self.scratch,
-        });
+/// Seconds of the fastest of several runs.
+fn fastest(mut run: impl FnMut() -> Duration) -> f64 {
+    let (start, mut best, mut calls) = (Instant::now(), Duration::MAX, 0);
+    while calls < CALLS || start.elapsed() < TIME {
+        best = best.min(run());
+        calls += 1;
     }
-
-    /// The kernel may use up the output's gradient; a second pass over what is left takes as long.
-    fn backward(&mut self) {
-        self.kernel.backward(Backward {
-            noise: None,
-            images: self.images,
-            weights: &self.weights,
-            derived: &self.derived,
-            input: &self.input,
-            output: &self.output,
-            kept: &self.kept,
-            d_output: &mut self.d_output,
-            d_input: Some(&mut self.d_input),
-            d_weights: &mut self.d_weights,
-            accumulate: false,
-            scratch: &mut self.scratch,
-        });
-    }
-
-    /// Seconds of the fastest of several runs.
-    fn time(&mut self, mut run: impl FnMut(&mut Call)) -> f64 {
-        let (start, mut best, mut calls) = (Instant::now(), f64::INFINITY, 0);
-        while calls < CALLS || start.elapsed() < TIME {
-            let call = Instant::now();
-            run(self);
-            best = best.min(call.elapsed().as_secs_f64());
-            calls += 1;
-        }
-        best
-    }
+    best.as_secs_f64()
 }
 
 fn main() {
@@ -174,10 +113,10 @@ fn main() {
             if len * images > MOST || !wanted.iter().all(|wanted| line.contains(wanted)) {
                 continue;
             }
-            let Some(mut call) = Call::new(side, channels, filters, images, level) else { continue };
+            let Some((mut call, d_output)) = convolution(side, [channels, filters], images, level) else { continue };
             let work = (images * side * side * 9 * channels * filters) as f64 * 2e-9;
-            let forward = work / call.time(Call::forward);
-            let backward = 2.0 * work / call.time(Call::backward);
+            let forward = work / fastest(|| call.forward());
+            let backward = 2.0 * work / fastest(|| call.backward(&d_output));
             println!("{line:<28} {forward:>10.0} {:>6.2} {backward:>10.0} {:>6.2}", forward / peak, backward / peak);
         }
     }

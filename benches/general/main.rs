@@ -46,17 +46,19 @@
 //! layer needs no gradient of its input. Groups of 4 and 8 channels fill a part of a vector in the kernel's gradient, and
 //! so do 10 units.
 
+#[path = "../call/mod.rs"]
+mod call;
 #[path = "../peak/mod.rs"]
 mod peak;
 mod rows;
 
+use call::Call;
 use convnet::engine::cpu::aligned::Floats;
-use convnet::engine::cpu::kernel::{Backward, Forward, Kernel};
+use convnet::engine::cpu::kernel::Kernel;
 use convnet::engine::cpu::simd::Level;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rows::{Row, Work};
-use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 /// How long each figure is measured, and the fewest calls.
@@ -71,88 +73,30 @@ fn random(len: usize) -> Floats {
     values
 }
 
-/// The least seconds of many calls of `timed`, each after one of `before` that does not count.
-fn least<T>(state: &mut T, mut before: impl FnMut(&mut T), mut timed: impl FnMut(&mut T)) -> f64 {
-    let (begin, mut least, mut calls) = (Instant::now(), f64::INFINITY, 0);
+/// The least seconds of many runs, of which each says how long it took.
+fn least(mut run: impl FnMut() -> Duration) -> f64 {
+    let (begin, mut least, mut calls) = (Instant::now(), Duration::MAX, 0);
     while calls < CALLS || begin.elapsed() < TIME {
-        before(state);
-        let start = Instant::now();
-        timed(black_box(state));
-        least = least.min(start.elapsed().as_secs_f64());
+        least = least.min(run());
         calls += 1;
     }
-    least
+    least.as_secs_f64()
 }
 
-/// A kernel and all that a call of it works on.
-struct Call {
-    kernel: Box<dyn Kernel>,
-    images: usize,
-    weights: Floats,
-    d_weights: Floats,
-    derived: Floats,
-    input: Floats,
-    output: Floats,
-    d_output: Floats,
-    d_input: Floats,
-    kept: Vec<u8>,
-    scratch: Floats,
+/// How long something takes.
+fn timed(run: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    run();
+    start.elapsed()
 }
 
-impl Call {
-    fn new(kernel: Box<dyn Kernel>, row: &Row, weights: usize) -> Call {
-        let images = row.images;
-        let [input, output] = [row.input, row.output].map(|shape| images * shape.len());
-        let mut weights = random(weights);
-        // Variances among them must not be negative, and sums not grow.
-        weights.iter_mut().for_each(|weight| *weight = 0.1 * weight.abs());
-        let mut derived = Floats::zeros(kernel.derived());
-        kernel.prepare(&weights, &mut derived);
-        Call {
-            images,
-            d_weights: weights.clone(),
-            weights,
-            derived,
-            input: random(input),
-            output: Floats::zeros(output),
-            d_output: Floats::zeros(output),
-            d_input: Floats::zeros(input),
-            kept: vec![0; images * kernel.kept()],
-            scratch: Floats::zeros(kernel.scratch(images)),
-            kernel,
-        }
-    }
-
-    fn forward(&mut self) {
-        self.kernel.forward(Forward {
-            images: self.images,
-            training: true,
-            noise: None,
-            weights: &self.weights,
-            derived: &self.derived,
-            input: &self.input,
-            output: &mut self.output,
-            kept: &mut self.kept,
-            scratch: &mut self.scratch,
-        });
-    }
-
-    fn backward(&mut self) {
-        self.kernel.backward(Backward {
-            noise: None,
-            images: self.images,
-            weights: &self.weights,
-            derived: &self.derived,
-            input: &self.input,
-            output: &self.output,
-            kept: &self.kept,
-            d_output: &mut self.d_output,
-            d_input: Some(&mut self.d_input),
-            d_weights: &mut self.d_weights,
-            accumulate: true,
-            scratch: &mut self.scratch,
-        });
-    }
+/// A call of a row's kernel.
+fn call(kernel: Box<dyn Kernel>, row: &Row, weights: usize) -> Call {
+    let mut weights = random(weights);
+    // Variances among them must not be negative, and sums not grow.
+    weights.iter_mut().for_each(|weight| *weight = 0.1 * weight.abs());
+    let [input, output] = [row.input, row.output].map(|shape| row.images * shape.len());
+    Call::new(kernel, row.images, &weights, &random(input), output)
 }
 
 /// Seconds of a row's passes, with operations and bytes of each.
@@ -162,11 +106,10 @@ fn measure(row: &Row, level: Level) -> Vec<(&'static str, f64, [usize; 2])> {
         Work::Layer { op, exact } => {
             let flops = rows::flops(&op, row);
             let weights = rows::weights(&op, row);
-            let mut call = Call::new(rows::kernel(&op, row, exact, level), row, weights);
-            let forward = least(&mut call, |_| {}, Call::forward);
-            // The kernel may use up the gradient of the output.
-            let gradient = random(call.d_output.len());
-            let backward = least(&mut call, |call| call.d_output.copy_from_slice(&gradient), Call::backward);
+            let mut call = call(rows::kernel(&op, row, exact, level), row, weights);
+            let forward = least(|| call.forward());
+            let gradient = random(call.output.len());
+            let backward = least(|| call.backward(&gradient));
             let bytes = [input + 4 * weights + output, 2 * input + 8 * weights + 2 * output];
             vec![("forward", forward, [flops, bytes[0]]), ("backward", backward, [2 * flops, bytes[1]])]
         }
@@ -175,18 +118,18 @@ fn measure(row: &Row, level: Level) -> Vec<(&'static str, f64, [usize; 2])> {
             let rows = x.len() / passes.channels();
             let (weights, mut statistics) = (random(4 * passes.channels()), Floats::zeros(passes.statistics_len()));
             let mut sums = vec![0.0; passes.sums()];
-            let add = least(&mut sums, |_| {}, |sums| passes.add_sums(&x, sums));
+            let add = least(|| timed(|| passes.add_sums(&x, &mut sums)));
             sums.fill(0.0);
             passes.add_sums(&x, &mut sums);
             passes.statistics(&sums, rows, &mut statistics);
-            let normalize = least(&mut y, |_| {}, |y| passes.normalize(&x, &statistics, &weights, y));
-            let back = least(&mut sums, |_| {}, |sums| passes.add_backward_sums(&x, &d_y, &statistics, sums));
+            let normalize = least(|| timed(|| passes.normalize(&x, &statistics, &weights, &mut y)));
+            let back = least(|| timed(|| passes.add_backward_sums(&x, &d_y, &statistics, &mut sums)));
             let batch = convnet::engine::cpu::kernels::batch_normalization::Batch {
                 statistics: &statistics,
                 sums: &sums,
                 rows,
             };
-            let gradient = least(&mut y, |_| {}, |d_x| passes.backward(&x, &d_y, batch, &weights, d_x));
+            let gradient = least(|| timed(|| passes.backward(&x, &d_y, batch, &weights, &mut y)));
             vec![
                 ("sums", add, [0, input]),
                 ("normalize", normalize, [0, 2 * input]),

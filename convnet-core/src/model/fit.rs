@@ -10,8 +10,8 @@ use std::ops::ControlFlow;
 pub struct Fit<'a, I> {
     /// How often the whole set is gone through.
     pub epochs: usize,
-    /// Images in a step. The last batch of an epoch may be smaller. A network whose batch normalisations learn keeps all
-    /// tensors of a batch in memory.
+    /// Images in a step. The last batch of an epoch may be smaller. A network whose batch normalisations learn, or
+    /// with a dense layer of 256 K weights and more, keeps all tensors of a batch in memory.
     pub batch_size: usize,
     /// Whether each epoch has an order of its own, drawn from the model's seed; otherwise that of the set.
     pub shuffle: bool,

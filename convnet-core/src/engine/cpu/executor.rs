@@ -217,6 +217,9 @@ impl Executor {
 
     /// Forward and backward over the samples at `indices`, no more than there is room for. The gradient of the mean loss
     /// stays in the lanes, for [`Executor::update`]. `noise`: the model's seed, and how many steps came before.
+    ///
+    /// # Panics
+    /// Without [`Executor::reserve_training`] before.
     pub fn differentiate(
         &mut self,
         samples: &Samples,

