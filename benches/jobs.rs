@@ -5,6 +5,8 @@
 //! CONVNET_DATA=… cargo bench --bench jobs -- mnist_train mnist_infer_1
 //! ```
 
+mod precision;
+
 use convnet::prelude::*;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -90,14 +92,14 @@ fn main() -> convnet::Result<()> {
     if jobs.is_empty() {
         jobs = JOBS.map(String::from).to_vec();
     }
-    let threads = std::env::var("THREADS").ok().and_then(|threads| threads.parse().ok()).unwrap_or(0);
+    let limits = Limits::read();
     for job in jobs {
         let (median, least) = match (job.as_str(), job.strip_prefix("mnist_infer_").map(str::parse)) {
-            ("mnist_train", _) => train_digits(threads)?,
-            ("mnist_fit", _) => fit_digits(threads)?,
-            ("cats_train", _) => train_cats(threads)?,
-            ("vgg16_infer", _) => infer::<Vgg16>(threads, &noise(8 * 150 * 150 * 3))?,
-            (_, Some(Ok(count))) => infer::<Digits>(threads, &digits(count)?)?,
+            ("mnist_train", _) => train_digits(limits)?,
+            ("mnist_fit", _) => fit_digits(limits)?,
+            ("cats_train", _) => train_cats(limits)?,
+            ("vgg16_infer", _) => infer::<Vgg16>(limits, &noise(8 * 150 * 150 * 3))?,
+            (_, Some(Ok(count))) => infer::<Digits>(limits, &digits(count)?)?,
             _ => {
                 println!("convnet {job} does not apply");
                 continue;
@@ -106,6 +108,25 @@ fn main() -> convnet::Result<()> {
         println!("convnet {job} median {median:.4} ms least {least:.4} ms");
     }
     Ok(())
+}
+
+/// What the environment holds us to.
+#[derive(Clone, Copy)]
+struct Limits {
+    threads: usize,
+    precision: Precision,
+}
+
+impl Limits {
+    /// `THREADS`, else all, and the precision.
+    fn read() -> Limits {
+        let threads = std::env::var("THREADS").ok().and_then(|threads| threads.parse().ok()).unwrap_or(0);
+        Limits { threads, precision: precision::read() }
+    }
+
+    fn on<N: Network>(self, model: Model<N>) -> Model<N> {
+        model.threads(self.threads).precision(self.precision)
+    }
 }
 
 /// Uniform numbers from 0 to 1, always the same.
@@ -121,13 +142,13 @@ fn digits(count: usize) -> convnet::Result<Vec<f32>> {
 
 /// One step on the first 64 images, again and again, as the peers do it. A network that has seen nothing else for
 /// thousands of steps has nine tenths of its units active: more work for kernels that skip zeros than any training has.
-fn train_digits(threads: usize) -> convnet::Result<(f64, f64)> {
-    let model = Model::<Digits>::compile(RmsProp::default(), CategoricalCrossentropy::default()).threads(threads);
+fn train_digits(limits: Limits) -> convnet::Result<(f64, f64)> {
+    let model = limits.on(Model::<Digits>::compile(RmsProp::default(), CategoricalCrossentropy::default()));
     train(model, &[datasets::find_mnist(None)?.train.take(64)?], 64)
 }
 
 /// The same steps over the training set, batch after batch.
-fn fit_digits(threads: usize) -> convnet::Result<(f64, f64)> {
+fn fit_digits(limits: Limits) -> convnet::Result<(f64, f64)> {
     let all = datasets::find_mnist(None)?.train;
     let batch = |labels: &[u32], first: usize| {
         let pixels: Vec<f32> = (first..first + labels.len()).filter_map(|i| all.image(i)).flatten().collect();
@@ -135,15 +156,15 @@ fn fit_digits(threads: usize) -> convnet::Result<(f64, f64)> {
     };
     let batches = all.labels().chunks_exact(64).enumerate().map(|(i, labels)| batch(labels, 64 * i));
     let batches = batches.collect::<convnet::Result<Vec<_>>>()?;
-    let model = Model::<Digits>::compile(RmsProp::default(), CategoricalCrossentropy::default()).threads(threads);
+    let model = limits.on(Model::<Digits>::compile(RmsProp::default(), CategoricalCrossentropy::default()));
     train(model, &batches, 64)
 }
 
-fn train_cats(threads: usize) -> convnet::Result<(f64, f64)> {
+fn train_cats(limits: Limits) -> convnet::Result<(f64, f64)> {
     let labels: Vec<u8> = noise(32).into_iter().map(|value| u8::from(value > 0.5)).collect();
     let batch = ImageSet::<150, 150, 3>::new(noise(32 * 150 * 150 * 3), labels)?;
     let optimizer = RmsProp { learning_rate: 1e-4, ..RmsProp::default() };
-    train(Model::<Cats>::compile(optimizer, BinaryCrossentropy::default()).threads(threads), &[batch], 32)
+    train(limits.on(Model::<Cats>::compile(optimizer, BinaryCrossentropy::default())), &[batch], 32)
 }
 
 /// A step on each of `batches` in turn, again and again.
@@ -163,9 +184,9 @@ fn train<N: Network>(
     failed.map_or(Ok(times), Err)
 }
 
-fn infer<N: Network>(threads: usize, images: &[f32]) -> convnet::Result<(f64, f64)> {
+fn infer<N: Network>(limits: Limits, images: &[f32]) -> convnet::Result<(f64, f64)> {
     // An optimizer and a loss have to be named; neither is used.
-    let mut model = Model::<N>::compile(Sgd::default(), MeanSquaredError::default()).threads(threads);
+    let mut model = limits.on(Model::<N>::compile(Sgd::default(), MeanSquaredError::default()));
     let mut failed = None;
     let times = measure(|| failed = failed.take().or(model.predict(images).err()));
     failed.map_or(Ok(times), Err)

@@ -19,7 +19,7 @@ mod peak;
 
 use call::Call;
 use convnet::engine::cpu::kernel::Kernel;
-use convnet::engine::cpu::kernels::{choose, select};
+use convnet::engine::cpu::kernels::{Arithmetic, choose, select};
 use convnet::engine::cpu::simd::Level;
 use convnet::layers::{Activation, Op};
 use convnet::prelude::*;
@@ -147,7 +147,7 @@ fn layer_by_layer(criterion: &mut Criterion, trained: &Trained, gradients: &[Vec
     for (at, layer) in Digits::PLAN.layers.iter().enumerate() {
         let mut kernels: Vec<_> = general(at).map(|kernel| ("general", kernel, 1)).into_iter().collect();
         if let Op::Conv2D(_) = layer.op {
-            let chosen = choose(&layers[at..], at == 0, false, Level::detect());
+            let chosen = choose(&layers[at..], at == 0, Arithmetic::default());
             kernels.extend(chosen.map(|(kernel, covered)| ("fused", kernel, covered)));
         }
         let (forward, backward) = work(layers[at], at == 0);

@@ -28,11 +28,11 @@
 
 mod call;
 mod peak;
+mod precision;
 
 use call::Call;
 use convnet::engine::cpu::aligned::Floats;
-use convnet::engine::cpu::kernels::choose;
-use convnet::engine::cpu::simd::Level;
+use convnet::engine::cpu::kernels::{Arithmetic, choose};
 use convnet::layers::{Activation, Op, conv2d};
 use convnet::shape::{Axis, Padding, Shape};
 use std::time::{Duration, Instant};
@@ -76,12 +76,17 @@ fn numbers(len: usize, relu: bool) -> Floats {
 }
 
 /// A convolution and the gradient of its output; `None` if there is no kernel.
-fn convolution(side: usize, [channels, filters]: [usize; 2], images: usize, level: Level) -> Option<(Call, Floats)> {
+fn convolution(
+    side: usize,
+    [channels, filters]: [usize; 2],
+    images: usize,
+    arithmetic: Arithmetic,
+) -> Option<(Call, Floats)> {
     let axis = Axis { window: 3, stride: 1, dilation: 1, padding: Padding::Same };
     let activation = Activation::Relu;
     let spec = conv2d::Spec { filters, vertical: axis, horizontal: axis, groups: 1, activation, use_bias: true };
     let (from, to) = (Shape::map(side, side, channels), Shape::map(side, side, filters));
-    let (kernel, _) = choose(&[(Op::Conv2D(spec), from, to)], false, false, level)?;
+    let (kernel, _) = choose(&[(Op::Conv2D(spec), from, to)], false, arithmetic)?;
     let weights = numbers(9 * channels * filters + filters, false);
     let output = images * to.len();
     let call = Call::new(kernel, images, &weights, &numbers(images * from.len(), true), output);
@@ -100,9 +105,10 @@ fn fastest(mut run: impl FnMut() -> Duration) -> f64 {
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
-    let level = Level::detect();
+    let arithmetic = Arithmetic { precision: precision::read(), ..Arithmetic::default() };
+    let level = arithmetic.level;
     let peak = peak::gflops(level);
-    println!("{level:?}: {peak:.0} GFLOP/s");
+    println!("{level:?}, {:?}: {peak:.0} GFLOP/s", arithmetic.precision);
     println!("{:<28} {:>10} {:>6} {:>10} {:>6}", "", "forward", "peak", "dX + dW", "peak");
     for side in SIDES {
         for (channels, filters) in WIDTHS {
@@ -113,7 +119,9 @@ fn main() {
             if len * images > MOST || !wanted.iter().all(|wanted| line.contains(wanted)) {
                 continue;
             }
-            let Some((mut call, d_output)) = convolution(side, [channels, filters], images, level) else { continue };
+            let Some((mut call, d_output)) = convolution(side, [channels, filters], images, arithmetic) else {
+                continue;
+            };
             let work = (images * side * side * 9 * channels * filters) as f64 * 2e-9;
             let forward = work / fastest(|| call.forward());
             let backward = 2.0 * work / fastest(|| call.backward(&d_output));

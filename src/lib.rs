@@ -132,6 +132,7 @@ pub mod prelude {
     pub use crate::convnet;
     pub use convnet_core::Network;
     pub use convnet_core::data::{DataFor, DataSet, ImageSet, VectorSet, datasets};
+    pub use convnet_core::engine::Precision;
     pub use convnet_core::model::{Callback, Fit, Model};
     pub use convnet_core::train::{Adam, AdamW, Optimizer, RmsProp, Sgd};
     pub use convnet_core::train::{

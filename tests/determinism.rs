@@ -57,12 +57,14 @@ struct Setup {
     batch_size: usize,
     seed: u64,
     exact: bool,
+    precision: Precision,
     level: Level,
 }
 
 /// 1003 images: the last batch of 64 has 43, and its lanes differ in length.
 fn setup() -> Setup {
-    Setup { images: 1003, batch_size: 64, seed: 3, exact: false, level: Level::detect() }
+    let (precision, level) = (Precision::F32, Level::detect());
+    Setup { images: 1003, batch_size: 64, seed: 3, exact: false, precision, level }
 }
 
 fn model<N: Network>() -> Model<N> {
@@ -75,9 +77,9 @@ fn bits(floats: &[f32]) -> Vec<u32> {
 
 /// Weights, test loss and some outputs after an epoch over digits that the crate draws.
 fn trained<N: Network<Input = Map<28, 28, 1>>>(threads: usize, setup: Setup) -> (Vec<u32>, u32, Vec<u32>) {
-    let Setup { images, batch_size, seed, exact, level } = setup;
+    let Setup { images, batch_size, seed, exact, precision, level } = setup;
     let set = datasets::drawn_digits(images, 7).unwrap();
-    let mut model = model::<N>().seed(seed).threads(threads).exact(exact).level(level);
+    let mut model = model::<N>().seed(seed).threads(threads).exact(exact).precision(precision).level(level);
     model.fit(&set, Fit { batch_size, verbose: Verbose::Silent, ..Fit::default() }).unwrap();
     let score = model.evaluate(&set).unwrap();
     let image = set.image(0).unwrap();
@@ -105,6 +107,9 @@ fn so_it_is_without_re_association_and_on_every_machine() {
     check_threads::<Net>(&[3], Setup { images: 203, exact: true, ..setup() });
     check_threads::<Net>(&[3], Setup { images: 203, level: Level::Portable, ..setup() });
     check_threads::<Net>(&[3], Setup { images: 203, exact: true, level: Level::Portable, ..setup() });
+    for precision in [Precision::Tf32, Precision::Bf16] {
+        check_threads::<Net>(&[3], Setup { images: 203, precision, ..setup() });
+    }
 }
 
 #[test]

@@ -306,3 +306,47 @@ fn every_optimizer_learns_digits() {
         assert!(after.loss < 0.5 * before.loss, "{optimizer:?}: {after} after training");
     }
 }
+
+convnet! {
+    /// Convolutions with 16 channels and more, which is where a lower precision may be used.
+    type Wide = [
+        Input(28, 28, 1),
+        Conv2D(16, 3, activation = "relu"),
+        MaxPooling2D(2),
+        Conv2D(40, 3, activation = "relu", padding = "same"),
+        MaxPooling2D(2),
+        Conv2D(24, 3, activation = "tanh"),
+        Flatten(),
+        Dense(10, activation = "softmax"),
+    ];
+}
+
+#[test]
+fn a_lower_precision_is_as_precise_as_it_says_and_learns() {
+    let (train, test) = datasets::drawn_digits(1200, 1).unwrap().split_at(1000).unwrap();
+    let images: Vec<f32> = test.iter().flat_map(|(image, _)| image).collect();
+    let model = |precision| {
+        let optimizer = Adam { learning_rate: 0.003, ..Adam::default() };
+        Model::<Wide>::compile(optimizer, CategoricalCrossentropy::default()).seed(2).precision(precision)
+    };
+    let mut usual = model(Precision::F32);
+    usual.fit(&train, Fit { epochs: 8, ..quiet() }).unwrap();
+    let expected = usual.predict(&images).unwrap();
+    for (precision, allowed) in [(Precision::Tf32, 1e-4), (Precision::Bf16, 5e-2)] {
+        let mut other = model(precision);
+        other.set_weights(usual.weights()).unwrap();
+        let found = other.predict(&images).unwrap();
+        let largest = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(largest < allowed, "{precision:?}: {largest}");
+        let mut exact = other.exact(true);
+        let mut usual = model(Precision::F32).exact(true);
+        usual.set_weights(exact.weights()).unwrap();
+        assert!(exact.predict(&images).unwrap() == usual.predict(&images).unwrap(), "exact is exact");
+
+        let mut learner = model(precision);
+        learner.fit(&train, Fit { epochs: 8, ..quiet() }).unwrap();
+        let accuracy = learner.evaluate(&test).unwrap().accuracy;
+        eprintln!("{precision:?} {largest} {accuracy}");
+        assert!(accuracy > 0.9, "{precision:?}: {accuracy}");
+    }
+}

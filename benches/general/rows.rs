@@ -2,7 +2,7 @@
 
 use convnet::engine::cpu::kernel::Kernel;
 use convnet::engine::cpu::kernels::batch_normalization::BatchStatistics;
-use convnet::engine::cpu::kernels::{choose, select};
+use convnet::engine::cpu::kernels::{Arithmetic, choose, select};
 use convnet::engine::cpu::simd::Level;
 use convnet::layers::{
     Activation, Op, average_pooling2d, batch_normalization, conv2d, dense, depthwise_conv2d, global_average_pooling2d,
@@ -70,7 +70,8 @@ pub fn weights(op: &Op, row: &Row) -> usize {
 /// The kernel of a row.
 pub fn kernel(op: &Op, row: &Row, exact: bool, level: Level) -> Box<dyn Kernel> {
     let kernel = if exact {
-        choose(&[(*op, row.input, row.output)], false, true, level).map(|(kernel, _)| kernel)
+        choose(&[(*op, row.input, row.output)], false, Arithmetic { exact: true, level, ..Arithmetic::default() })
+            .map(|(kernel, _)| kernel)
     } else {
         select(op, row.input, row.output, op.activation(), level)
     };

@@ -6,7 +6,8 @@ drifts slows all of them; prints a table with the ratio of each peer's median to
 
 Installs the peers on first use (benches/peers/setup.sh, about 3 GB). `--threads` limits all alike. `--level avx2` limits
 all but ONNX Runtime, which has no such switch, to AVX2: us by CONVNET_SIMD, the others by oneDNN's, PyTorch's and MKL's
-variables. A peer in bf16 is shown, but the best peer is one that computes in f32, as we do.
+variables. The ratios are to our own default, f32, and the best peer is the best of those in f32, too; what is allowed
+less precision (`Precision::Tf32` and `Bf16` of ours, bf16 of OpenVINO) stands beside, and bf16 is compared with bf16.
 """
 import argparse
 import os
@@ -17,6 +18,7 @@ import subprocess
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 JOBS = ["mnist_train", "mnist_fit", "mnist_infer_1", "mnist_infer_1000", "cats_train", "vgg16_infer"]
+OURS = {"convnet": "f32", "convnet_tf32": "tf32", "convnet_bf16": "bf16"}
 PEERS = ["keras", "torch_cl", "onnxruntime", "openvino", "openvino_bf16"]
 OTHER_PRECISION = {"openvino_bf16"}
 LIMITS = {
@@ -64,15 +66,20 @@ def row(job, programs, rounds, environment):
         for name, command in programs.items():
             # A program that had no answer has none in the next round.
             if None not in times[name]:
-                times[name].append(median_ms(command, job, environment))
+                precision = {"PRECISION": OURS[name]} if name in OURS else {}
+                times[name].append(median_ms(command, job, environment | precision))
     known = {name: statistics.median(found) for name, found in times.items() if None not in found}
     ours = known.get("convnet")
     if ours is None:
         return [job, "–"]
     cell = lambda name: f"{known[name]:.3f} ({known[name] / ours:.1f}×)" if name in known else "–"
-    peers = [name for name in programs if name != "convnet"]
-    best = min((known[name] for name in peers if name in known and name not in OTHER_PRECISION), default=None)
-    return [job, f"{ours:.3f}", *map(cell, peers), f"{best / ours:.1f}×" if best else "–"]
+    best = min((known[name] for name in PEERS if name in known and name not in OTHER_PRECISION), default=None)
+    bf16 = [known.get(name) for name in ("openvino_bf16", "convnet_bf16")]
+    return [
+        job, f"{ours:.3f}", *map(cell, list(programs)[1:]),
+        f"{best / ours:.1f}×" if best else "–",
+        f"{bf16[0] / bf16[1]:.1f}×" if None not in bf16 else "–",
+    ]
 
 
 def main():
@@ -87,12 +94,13 @@ def main():
         environment["THREADS"] = str(options.threads)
 
     python = subprocess.run([HERE / "setup.sh"], check=True, capture_output=True, text=True).stdout.strip()
-    programs = {"convnet": built()} | {peer: [python, str(HERE / "bench.py"), peer] for peer in PEERS}
+    bench = built()
+    programs = {name: bench for name in OURS} | {peer: [python, str(HERE / "bench.py"), peer] for peer in PEERS}
     limits = [f"all on {options.threads} thread" if options.threads else "", f"all held to {options.level}" if options.level else ""]
     print("; ".join(filter(None, [machine(), *limits])))
     print(f"milliseconds, median of {options.rounds} rounds, and how often it is our time\n")
-    print("| job | " + " | ".join([*programs, "best f32 peer"]) + " |")
-    print("|---|" + "---|" * (len(programs) + 1))
+    print("| job | " + " | ".join([*programs, "best f32 peer", "bf16 beside bf16"]) + " |")
+    print("|---|" + "---|" * (len(programs) + 2))
     for job in options.jobs:
         print("| " + " | ".join(row(job, programs, options.rounds, environment)) + " |", flush=True)
 

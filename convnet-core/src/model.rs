@@ -12,6 +12,7 @@ pub use trainer::LayerOutput;
 use trainer::Trainer;
 
 use crate::data::DataFor;
+use crate::engine::Precision;
 use crate::engine::cpu::simd::Level;
 use crate::layers::Activation;
 use crate::network::Network;
@@ -73,6 +74,13 @@ impl<N: Network> Model<N> {
     /// Leaves out kernels that sum in another order than written (Winograd and the like); slower.
     pub fn exact(mut self, exact: bool) -> Self {
         self.trainer.set_exact(exact);
+        self
+    }
+
+    /// Allows products of less precise factors, where the processor is faster for it; without effect on one that is not,
+    /// and with [`Model::exact`].
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.trainer.set_precision(precision);
         self
     }
 

@@ -3,6 +3,7 @@
 use super::count_error;
 use super::fit::{Callback, Fit};
 use crate::data::Samples;
+use crate::engine::Precision;
 use crate::engine::cpu::aligned::Floats;
 use crate::engine::cpu::executor::{Executor, Outcome, PullBack, Settings, Weights};
 use crate::engine::cpu::simd::Level;
@@ -95,6 +96,11 @@ impl Trainer {
 
     pub(super) fn set_exact(&mut self, exact: bool) {
         self.settings.exact = exact;
+        self.executor = None;
+    }
+
+    pub(super) fn set_precision(&mut self, precision: Precision) {
+        self.settings.precision = precision;
         self.executor = None;
     }
 

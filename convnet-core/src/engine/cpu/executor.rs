@@ -21,6 +21,7 @@ pub use update::{Update, Weights};
 use super::aligned::{Floats, LINE};
 use super::batch::{Batch, Whole};
 use super::disjoint::Disjoint;
+use super::kernels::Arithmetic;
 use super::layout::Layout;
 use super::memory::{Memory, Scratches, write_inputs};
 use super::pass::{Group, Pass};
@@ -28,6 +29,7 @@ use super::pool::Pool;
 use super::program::{Action, Program};
 use super::simd::Level;
 use crate::data::Samples;
+use crate::engine::Precision;
 use crate::plan::Plan;
 use crate::train::Loss;
 use std::ops::Range;
@@ -77,6 +79,8 @@ pub struct Settings {
     pub threads: usize,
     /// Leave out kernels that re-associate sums.
     pub exact: bool,
+    /// How precise products must be.
+    pub precision: Precision,
     /// What the kernels are compiled for.
     pub level: Level,
     /// For [`Executor::pull_back`]: whether the gradients with respect to the input and to all weights are wanted, those
@@ -88,7 +92,15 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { threads: 0, exact: false, level: Level::detect(), input_gradient: false, wide: WIDE }
+        let Arithmetic { exact, precision, level } = Arithmetic::default();
+        Settings { threads: 0, exact, precision, level, input_gradient: false, wide: WIDE }
+    }
+}
+
+impl Settings {
+    /// What kernels have to know.
+    pub(super) fn arithmetic(&self) -> Arithmetic {
+        Arithmetic { exact: self.exact, precision: self.precision, level: self.level }
     }
 }
 

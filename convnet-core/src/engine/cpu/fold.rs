@@ -48,7 +48,7 @@ impl Fold {
             .into_iter()
             .chain(rest.iter().map(|one| (one.op, one.input, one.output)))
             .collect();
-        let (kernel, covered) = kernels::choose(&chain, true, false, settings.level)?;
+        let (kernel, covered) = kernels::choose(&chain, true, settings.arithmetic())?;
         let count = inside + covered - 1;
         let fold = Fold {
             kernel,

@@ -301,8 +301,8 @@ fn action(
     }
     let linked = &operations[..linked(operations, consumers)];
     let chain: Vec<(Op, Shape, Shape)> = linked.iter().map(|one| (one.op, one.input, one.output)).collect();
-    let Settings { exact, level, wide, .. } = *settings;
-    let Some((kernel, covered)) = kernels::choose(&chain, !asked[head.inputs[0]], exact, level) else {
+    let Settings { level, wide, .. } = *settings;
+    let Some((kernel, covered)) = kernels::choose(&chain, !asked[head.inputs[0]], settings.arithmetic()) else {
         unreachable!("the graph has dropped what moves nothing");
     };
     match head.op {

@@ -1,4 +1,5 @@
 //! Vectors of floats at the three levels that kernels are compiled for: AVX-512, AVX2 with FMA, and portable code.
+//! (`amx` is for the tile unit that some processors have besides, and that a `Precision` below the usual one makes use of.)
 //!
 //! A kernel is written once, generic over [`Simd`], as `#[inline(always)]` code, and runs inside [`vectorize`], which
 //! enters a function compiled for the level. A value of a level's type is the proof that the machine has it: it can
@@ -256,6 +257,8 @@ impl Simd for Portable {
 #[cfg(target_arch = "x86_64")]
 pub use x86::{Avx2, Avx512};
 
+#[cfg(target_arch = "x86_64")]
+pub mod amx;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 

@@ -18,6 +18,8 @@
 
 pub mod activate;
 pub mod activation;
+#[cfg(target_arch = "x86_64")]
+mod amx_product;
 pub mod average_pooling2d;
 mod batch_maps;
 pub mod batch_normalization;
@@ -54,6 +56,7 @@ pub mod zero_padding2d;
 
 use super::kernel::Kernel;
 use super::simd::Level;
+use crate::engine::Precision;
 use crate::layers::{Activation, Op};
 use crate::shape::Shape;
 
@@ -91,14 +94,26 @@ pub fn select(op: &Op, input: Shape, output: Shape, activation: Activation, leve
 }
 
 /// The kernel for the head of `layers` (each with its input and output shape), and how many of them it covers; `None`
-/// where the first moves nothing. `first`: nobody asks for the gradient of the input. `exact`: no sum is re-associated.
-pub fn choose(
-    layers: &[(Op, Shape, Shape)],
-    first: bool,
-    exact: bool,
-    level: Level,
-) -> Option<(Box<dyn Kernel>, usize)> {
+/// where the first moves nothing. `first`: nobody asks for the gradient of the input.
+pub fn choose(layers: &[(Op, Shape, Shape)], first: bool, arithmetic: Arithmetic) -> Option<(Box<dyn Kernel>, usize)> {
     let (op, input, output) = layers[0];
-    let general = || Some((select(&op, input, output, op.activation(), level)?, 1));
-    fast3x3::select(layers, first, exact, level).or_else(general)
+    let general = || Some((select(&op, input, output, op.activation(), arithmetic.level)?, 1));
+    fast3x3::select(layers, first, arithmetic).or_else(general)
+}
+
+/// How kernels compute.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Arithmetic {
+    /// No sum is re-associated, and no factor rounded.
+    pub exact: bool,
+    /// What factors may be rounded to.
+    pub precision: Precision,
+    /// What the kernels are compiled for.
+    pub level: Level,
+}
+
+impl Default for Arithmetic {
+    fn default() -> Self {
+        Arithmetic { exact: false, precision: Precision::default(), level: Level::detect() }
+    }
 }

@@ -1,6 +1,7 @@
 //! Kernels for 3×3 convolution with stride 1, with relu and 2×2 max pooling fused: what convnets are made of.
 //!
 //! - `thin`: one to four input channels, a network's first layer;
+//! - `amx`: 16 channels and more, forward, where the processor has a tile unit and a lower precision is allowed;
 //! - `winograd`: 8 channels and more, whatever activation follows, forward, and backward where there is no pooling;
 //! - `direct`: 16 channels and more, where `exact` forbids Winograd, or it saves nothing;
 //! - `sparse`: backward through pooling, which lets one gradient in eight through;
@@ -12,12 +13,15 @@
 //! images beside it; of equal maxima the first in reading order takes the gradient (Winograd rounds the four
 //! differently, so exact ties may break differently there, and an exact zero may come out a little above); a maximum
 //! of zero or less gives no gradient to anything. NaN: relu keeps it; in a pooling window it wins in the first place
-//! and loses in the others; where the output is NaN no gradient passes. Kernels run fastest where input, output,
+//! and loses in the others; where the output is NaN no gradient passes. An infinity may become NaN (Winograd and the tile
+//! unit split values up). Kernels run fastest where input, output,
 //! weights, derived weights and scratch start at multiples of 64 bytes.
 
 // Small fixed matrices of registers: indices say which row and column meet, iterators would hide it.
 #![allow(clippy::needless_range_loop)]
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod block;
 mod direct;
 mod same;
@@ -29,7 +33,7 @@ mod wide;
 mod winograd;
 
 use crate::engine::cpu::kernel::Kernel;
-use crate::engine::cpu::simd::Level;
+use crate::engine::cpu::kernels::Arithmetic;
 use crate::layers::{Activation, Op};
 use crate::shape::{Axis, Padding, Shape};
 use block::Block;
@@ -37,8 +41,7 @@ use winograd::Transformed;
 
 /// A fused kernel for the head of `ops`, the layers of a plan from some layer on with their input and output shapes,
 /// and how many of them it covers; `None` where none fits. `first`: no gradient of the input will be asked for.
-/// `exact`: only kernels that sum products as they stand (no Winograd).
-pub fn select(ops: &[(Op, Shape, Shape)], first: bool, exact: bool, level: Level) -> Option<(Box<dyn Kernel>, usize)> {
+pub fn select(ops: &[(Op, Shape, Shape)], first: bool, arithmetic: Arithmetic) -> Option<(Box<dyn Kernel>, usize)> {
     let (Op::Conv2D(spec), input, _) = ops.first()? else { return None };
     let slides = |axis: Axis| axis.window == 3 && axis.stride == 1 && axis.dilation == 1;
     if spec.groups != 1 || !(slides(spec.vertical) && slides(spec.horizontal)) {
@@ -59,7 +62,7 @@ pub fn select(ops: &[(Op, Shape, Shape)], first: bool, exact: bool, level: Level
         bias: spec.use_bias,
         pooled: false,
     };
-    let wanted = Wanted { border, activation: spec.activation, first, exact, level };
+    let wanted = Wanted { border, activation: spec.activation, first, arithmetic };
     let pools = spec.activation == Activation::Relu && ops.get(1).is_some_and(|(op, input, _)| halves(op, input));
     let pooled = pools.then_some((Block { pooled: true, ..block }, 2));
     let mut candidates = pooled.into_iter().chain([(block, 1)]);
@@ -71,14 +74,14 @@ struct Wanted {
     border: usize,
     activation: Activation,
     first: bool,
-    exact: bool,
-    level: Level,
+    arithmetic: Arithmetic,
 }
 
 impl Wanted {
     /// The kernel that runs a block fastest, if there is one.
     fn kernel(&self, block: Block) -> Option<Box<dyn Kernel>> {
-        let Wanted { border, activation, first, exact, level } = *self;
+        let Wanted { border, activation, first, arithmetic } = *self;
+        let Arithmetic { exact, level, .. } = arithmetic;
         let relu = activation == Activation::Relu;
         let bordered = |inner: Box<dyn Kernel>| -> Box<dyn Kernel> {
             if border == 0 { inner } else { Box::new(same::Same { block, inner }) }
@@ -92,15 +95,26 @@ impl Wanted {
                 None
             }
         };
-        let transformed = || {
-            let kernel = Transformed::new(block, border, activation, level)?;
-            // Through a pooling the sparse backward pass is faster, whatever the share of active outputs (see `sparse`).
-            let behind = if block.pooled { as_it_stands() } else { None };
-            Some(Box::new(if let Some(behind) = behind { kernel.behind(behind) } else { kernel }) as Box<dyn Kernel>)
-        };
+        let transformed = || Transformed::new(block, border, activation, level);
         let thin = relu && first && thin::Thin::covers(&block);
-        let winograd = if exact || thin { None } else { transformed() };
-        winograd.or_else(as_it_stands)
+        if exact || thin {
+            return as_it_stands();
+        }
+        // Through a pooling the sparse backward pass is faster, whatever the share of active outputs (see `sparse`).
+        let behind = if block.pooled { as_it_stands() } else { None };
+        #[cfg(target_arch = "x86_64")]
+        if let Some(parts) = amx::parts(arithmetic)
+            && amx::Tiled::covers(&block)
+        {
+            let boxed = |kernel: Transformed| -> Box<dyn Kernel> { Box::new(kernel.only_backward()) };
+            let behind = behind.or_else(|| transformed().map(boxed))?;
+            return Some(Box::new(amx::Tiled::new(parts, block, border, activation, behind)));
+        }
+        let Some(kernel) = transformed() else { return as_it_stands() };
+        Some(Box::new(match behind {
+            Some(behind) => kernel.behind(behind),
+            None => kernel,
+        }))
     }
 }
 

@@ -4,7 +4,7 @@ use super::depthwise_conv2d::{ACTIVATIONS, axes, behind};
 use super::{Case, random, values, weights, wide};
 use crate::engine::cpu::kernel::Kernel;
 use crate::engine::cpu::kernels::grouped_conv2d::GroupedConv2D;
-use crate::engine::cpu::kernels::{choose, select};
+use crate::engine::cpu::kernels::{Arithmetic, choose, select};
 use crate::engine::cpu::simd::Level;
 use crate::layers::conv2d::{Spec, reference};
 use crate::layers::{Activation, Op};
@@ -79,7 +79,7 @@ fn a_plan_gets_the_kernel_of_its_groups() {
     let weights = weights(random, 9 * 16, 9 * 16 * 32 + 32);
     let (x, d) = (values(random, input.len()), values(random, output.len()));
     let (kernel, covered) =
-        choose(&[(Op::Conv2D(spec), input, output)], false, false, Level::detect()).expect("a kernel");
+        choose(&[(Op::Conv2D(spec), input, output)], false, Arithmetic::default()).expect("a kernel");
     assert_eq!(covered, 1);
     let case = Case { name: "chosen".into(), kernel: &*kernel, images: 1, weights: &weights, input: &x, d_output: &d };
     let w = wide(&weights);

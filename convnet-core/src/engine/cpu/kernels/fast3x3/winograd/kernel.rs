@@ -14,6 +14,8 @@ use crate::layers::Activation;
 pub(in super::super) struct Transformed {
     winograd: Winograd,
     activation: Activation,
+    /// Whether the forward pass is wanted.
+    ahead: bool,
     /// What runs the backward pass instead, and derives weights of its own for it; its forward pass is not used.
     behind: Option<Box<dyn Kernel>>,
     level: Level,
@@ -30,7 +32,7 @@ impl Transformed {
     /// With given tiles.
     pub fn with_tile(block: Block, border: usize, activation: Activation, m: usize, level: Level) -> Self {
         let winograd = Winograd { block, border, relu: activation == Activation::Relu, m };
-        Transformed { winograd, activation, behind: None, level }
+        Transformed { winograd, activation, ahead: true, behind: None, level }
     }
 
     /// With another kernel's backward pass, which takes and keeps the same.
@@ -38,8 +40,17 @@ impl Transformed {
         Transformed { behind: Some(behind), ..self }
     }
 
+    /// Without the forward pass, which another kernel runs.
+    #[cfg(target_arch = "x86_64")]
+    pub fn only_backward(self) -> Self {
+        Transformed { ahead: false, ..self }
+    }
+
     /// Where the derived weights of the backward pass begin: those of the forward pass come first.
     fn split(&self) -> usize {
+        if !self.ahead {
+            return 0;
+        }
         let Block { channels, filters, .. } = self.winograd.block;
         weights::derived(self.winograd.points(), channels, filters)
     }
@@ -56,7 +67,8 @@ impl Kernel for Transformed {
             Some(behind) => behind.scratch(images),
             None => backward::scratch(&self.winograd, images),
         };
-        forward::scratch(&self.winograd, images).max(backward)
+        let forward = if self.ahead { forward::scratch(&self.winograd, images) } else { 0 };
+        forward.max(backward)
     }
 
     fn kept(&self) -> usize {
@@ -76,7 +88,9 @@ impl Kernel for Transformed {
         assert_eq!((weights.len(), derived.len()), (self.winograd.block.weights_len(), Kernel::derived(self)));
         let (forward, backward) = derived.split_at_mut(self.split());
         let winograd = &self.winograd;
-        vectorize(self.level, Prepare { winograd, weights, derived: forward });
+        if self.ahead {
+            vectorize(self.level, Prepare { winograd, weights, derived: forward });
+        }
         match &self.behind {
             Some(behind) => behind.prepare(weights, backward),
             None => vectorize(self.level, PrepareBack(Prepare { winograd, weights, derived: backward })),
@@ -84,6 +98,7 @@ impl Kernel for Transformed {
     }
 
     fn forward(&self, mut pass: Forward<'_>) {
+        assert!(self.ahead, "the forward pass was given up");
         self.winograd.block.check_forward_of(&pass, self.winograd.input_len());
         let derived = &pass.derived[..self.split()];
         vectorize(self.level, Ahead { winograd: &self.winograd, derived, pass: &mut pass });
