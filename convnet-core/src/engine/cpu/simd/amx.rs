@@ -104,15 +104,17 @@ impl Drop for Tiles {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
 fn split(from: &[f32], high: &mut [u16], low: &mut [u16]) {
     assert!(high.len() >= from.len() && (low.is_empty() || low.len() == high.len()));
+    let first = |len: usize| (u32::MAX >> (32 - SIDE.min(len))) as u16;
     for at in (0..high.len()).step_by(SIDE) {
-        let first = |len: usize| (u32::MAX >> (32 - SIDE.min(len))) as u16;
         let read = if at < from.len() { first(from.len() - at) } else { 0 };
+        let write = first(high.len() - at);
         // SAFETY: the masks keep loads and stores within the slices.
         unsafe {
-            let (upper, lower) = parts(_mm512_maskz_loadu_ps(read, from.as_ptr().wrapping_add(at)));
-            _mm256_mask_storeu_epi16(high.as_mut_ptr().add(at).cast(), first(high.len() - at), upper);
+            let values = _mm512_maskz_loadu_ps(read, from.as_ptr().wrapping_add(at));
+            let upper = rounded(values);
+            _mm256_mask_storeu_epi16(high.as_mut_ptr().add(at).cast(), write, upper);
             if !low.is_empty() {
-                _mm256_mask_storeu_epi16(low.as_mut_ptr().add(at).cast(), first(high.len() - at), lower);
+                _mm256_mask_storeu_epi16(low.as_mut_ptr().add(at).cast(), write, rest(values, upper));
             }
         }
     }
@@ -124,28 +126,35 @@ fn split(from: &[f32], high: &mut [u16], low: &mut [u16]) {
 fn split_pairs(rows: &[[f32; SIDE]; 2], high: &mut [u16; DEPTH], low: Option<&mut [u16; DEPTH]>) {
     // SAFETY: 16 floats and 32 numbers of 16 bits are as large as a vector.
     unsafe {
-        let [(a, c), (b, d)] = rows.each_ref().map(|row| parts(_mm512_loadu_ps(row.as_ptr())));
-        _mm512_storeu_si512(high.as_mut_ptr().cast(), alternating(a, b));
+        let rows = rows.each_ref().map(|row| _mm512_loadu_ps(row.as_ptr()));
+        let upper = rows.map(|row| rounded(row));
+        _mm512_storeu_si512(high.as_mut_ptr().cast(), alternating(upper));
         if let Some(low) = low {
-            _mm512_storeu_si512(low.as_mut_ptr().cast(), alternating(c, d));
+            let lower = [rest(rows[0], upper[0]), rest(rows[1], upper[1])];
+            _mm512_storeu_si512(low.as_mut_ptr().cast(), alternating(lower));
         }
     }
 }
 
-/// High and low parts of a vector.
+/// The values as bfloat16, rounded to the nearest.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-fn parts(values: __m512) -> (__m256i, __m256i) {
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn rounded(values: __m512) -> __m256i {
     // SAFETY: vectors of the same size, of which any bits are a value.
-    let bits = |half: __m256bh| unsafe { std::mem::transmute::<__m256bh, __m256i>(half) };
-    let upper = bits(_mm512_cvtneps_pbh(values));
-    let rounded = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(upper)));
-    (upper, bits(_mm512_cvtneps_pbh(_mm512_sub_ps(values, rounded))))
+    unsafe { std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(values)) }
+}
+
+/// What rounding has left of the values, rounded.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn rest(values: __m512, upper: __m256i) -> __m256i {
+    let upper = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(upper)));
+    rounded(_mm512_sub_ps(values, upper))
 }
 
 /// The elements of both, by turns.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn alternating(even: __m256i, odd: __m256i) -> __m512i {
+fn alternating([even, odd]: [__m256i; 2]) -> __m512i {
     _mm512_or_si512(_mm512_cvtepu16_epi32(even), _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(odd)))
 }

@@ -205,14 +205,12 @@ impl Sliding {
                 let here = i * pitch..(i + 1) * pitch;
                 let (high, low) = (&mut high[here.clone()], low.get_mut(here).unwrap_or_default());
                 let Some(row) = row.checked_sub(border).filter(|&row| row < height) else {
-                    high.fill(0);
-                    low.fill(0);
+                    clear([high, low]);
                     continue;
                 };
                 let (edge, high) = high.split_at_mut(border * pixel);
                 let (low_edge, low) = low.split_at_mut(low.len().min(border * pixel));
-                edge.fill(0);
-                low_edge.fill(0);
+                clear([edge, low_edge]);
                 let from = &map[row * width * channels..][..width * channels];
                 if channels == pixel {
                     amx.split(from, high, low);
@@ -227,8 +225,7 @@ impl Sliding {
             // The border of the last row's end, and what the last step of a run meets with zeros.
             let start = (band.rows.len() + 2) * pitch;
             let behind = start..start + border * pixel + DEPTH;
-            high[behind.clone()].fill(0);
-            low.get_mut(behind).unwrap_or_default().fill(0);
+            clear([&mut high[behind.clone()], low.get_mut(behind).unwrap_or_default()]);
         }
     }
 
@@ -286,5 +283,13 @@ impl Sliding {
         }
         // SAFETY: the caller vouches for it.
         unsafe { sums.store(to, BLOCK) };
+    }
+}
+
+/// Zeros. Not by `fill` where there is nothing to fill: a `memset` of no bytes at the address of an empty slice, which is no
+/// memory, takes the processor hundreds of cycles (a fifth of the time of a prediction in one part).
+fn clear(parts: [&mut [u16]; 2]) {
+    for part in parts.into_iter().filter(|part| !part.is_empty()) {
+        part.fill(0);
     }
 }
