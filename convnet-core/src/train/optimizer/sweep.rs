@@ -4,7 +4,7 @@
 //! **What counts as zero.** A weight whose gradient stays zero (a unit that never fires) lets its moving averages decay
 //! into the denormal numbers, where rounding stops them short of zero (0.9 times four quanta is four quanta), and there
 //! every multiplication costs a microcode assist of some hundred cycles, in each step from then on. So what is far too
-//! small to be seen is [settled](settled) as zero: gradients and their averages below [`TINY`], averages of squares
+//! small to be seen is [`settled`] as zero: gradients and their averages below [`TINY`], averages of squares
 //! below what [`Floor`] says. All else keeps its bits; NaN and infinities pass. Keras on TensorFlow has the processor
 //! flush denormal numbers, which Rust has no sound way to ask for.
 
@@ -15,7 +15,7 @@ pub const MAX_SLOTS: usize = 3;
 
 /// Below this a gradient, an average of gradients or a momentum counts as zero: 2⁻¹⁰⁰. Momenta have the unit of the
 /// weights, which nothing that small changes; a gradient that small moves a weight by less than `2⁻²⁵·lr` even under
-/// the root of the smallest ε there is, 2⁻¹⁴⁹.
+/// the root of the smallest ε there is, 2⁻¹⁴⁹, and with Adam, whose ε has no root, down to an ε of 10⁻²².
 pub(super) const TINY: f32 = f32::from_bits((127 - 100) << 23);
 
 /// `x`, but 0 where it is less than `tiny` in size.
