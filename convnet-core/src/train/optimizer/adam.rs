@@ -1,7 +1,7 @@
 //! Adam, and Adam with weight decay.
 
 use super::check::{Interval, Setting, complement};
-use super::sweep::Rule;
+use super::sweep::{Floor, Rule, TINY, settled};
 use crate::Result;
 use crate::engine::cpu::simd::Simd;
 
@@ -10,6 +10,9 @@ use crate::engine::cpu::simd::Simd;
 /// In step t, from 1: `m ← m + (1−β₁)·(g−m)`, `v ← v + (1−β₂)·(g²−v)`, both from zero; `w ← w − α·m/(√v+ε)` with
 /// `α = lr·√(1−β₂ᵗ)/(1−β₁ᵗ)`. As in Keras, α is computed in f32 from β₁ and β₂ as f32 has them; βᵗ is taken in f64 and
 /// rounded to f32, of which Keras's f32 power is at most a rounding away.
+///
+/// Gradients and averages too small to be seen beside ε or in a weight (below 2⁻¹⁰⁰, of squares at times less) count as
+/// zero, since denormal numbers are slow.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adam {
     /// lr, at least zero.
@@ -82,6 +85,7 @@ pub(super) struct Moments {
     /// 1 − β₂
     fresh_2: f32,
     epsilon: f32,
+    floor: Floor,
     /// −lr·λ
     decay: f32,
 }
@@ -98,6 +102,7 @@ impl Moments {
             fresh_1: fresh_1 as f32,
             fresh_2: fresh_2 as f32,
             epsilon: adam.epsilon,
+            floor: Floor::beside(adam.epsilon),
             decay: -adam.learning_rate * weight_decay,
         }
     }
@@ -107,8 +112,9 @@ impl Rule<2> for Moments {
     #[inline(always)]
     fn step<S: Simd>(self, simd: S, weight: S::V, gradient: S::V, [m, v]: [S::V; 2]) -> (S::V, [S::V; 2]) {
         let weight = simd.mul_add(weight, simd.splat(self.decay), weight);
-        let m = simd.mul_add(simd.sub(gradient, m), simd.splat(self.fresh_1), m);
-        let v = simd.mul_add(simd.sub(simd.mul(gradient, gradient), v), simd.splat(self.fresh_2), v);
+        let m = settled(simd, simd.mul_add(simd.sub(gradient, m), simd.splat(self.fresh_1), m), TINY);
+        let square = self.floor.square(simd, gradient);
+        let v = self.floor.settled(simd, simd.mul_add(simd.sub(square, v), simd.splat(self.fresh_2), v));
         let root = simd.add(simd.sqrt(v), simd.splat(self.epsilon));
         let change = simd.div(simd.mul(m, simd.splat(self.rate)), root);
         (simd.add(weight, change), [m, v])

@@ -1,7 +1,7 @@
 //! RMSprop.
 
 use super::check::{Interval, Setting, complement};
-use super::sweep::Rule;
+use super::sweep::{Floor, Rule, TINY, settled};
 use crate::Result;
 use crate::engine::cpu::simd::Simd;
 
@@ -11,6 +11,9 @@ use crate::engine::cpu::simd::Simd;
 /// `v ← ρ·v + (1−ρ)·g²` from zero, `w ← w − lr·g/√(v+ε)`: ε stands under the root. With `centered` an average
 /// `a ← ρ·a + (1−ρ)·g` is kept too, and the root is of the variance, `√(v−a²+ε)` (Graves 2013); where rounding makes
 /// v−a² negative it counts as zero, where Keras would leave NaN. With momentum μ: `m ← μ·m + lr·g/√…`, `w ← w − m`.
+///
+/// Gradients and averages too small to be seen beside ε or in a weight (below 2⁻¹⁰⁰, of squares at times less) count as
+/// zero, since denormal numbers are slow.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RmsProp {
     /// lr, at least zero.
@@ -46,11 +49,13 @@ pub(super) struct Averaged<const MOMENTUM: bool, const CENTERED: bool> {
     settings: RmsProp,
     /// 1 − ρ
     fresh: f32,
+    floor: Floor,
 }
 
 impl<const MOMENTUM: bool, const CENTERED: bool> Averaged<MOMENTUM, CENTERED> {
     pub(super) fn new(settings: RmsProp) -> Self {
-        Averaged { settings, fresh: complement(settings.rho) as f32 }
+        let floor = Floor::beside(settings.epsilon.sqrt());
+        Averaged { settings, fresh: complement(settings.rho) as f32, floor }
     }
 }
 
@@ -59,18 +64,20 @@ impl<const N: usize, const MOMENTUM: bool, const CENTERED: bool> Rule<N> for Ave
     fn step<S: Simd>(self, simd: S, weight: S::V, gradient: S::V, mut slots: [S::V; N]) -> (S::V, [S::V; N]) {
         const { assert!(N == 1 + MOMENTUM as usize + CENTERED as usize) };
         let (rho, fresh) = (simd.splat(self.settings.rho), simd.splat(self.fresh));
-        slots[0] = simd.mul_add(rho, slots[0], simd.mul(fresh, simd.mul(gradient, gradient)));
+        let square = simd.mul(fresh, self.floor.square(simd, gradient));
+        slots[0] = self.floor.settled(simd, simd.mul_add(rho, slots[0], square));
         let mut variance = slots[0];
         if CENTERED {
-            let average = simd.mul_add(rho, slots[N - 1], simd.mul(fresh, gradient));
+            let average = settled(simd, simd.mul_add(rho, slots[N - 1], simd.mul(fresh, gradient)), TINY);
             slots[N - 1] = average;
-            variance = simd.max(simd.splat(0.0), simd.sub(variance, simd.mul(average, average)));
+            variance = simd.max(simd.splat(0.0), simd.sub(variance, self.floor.square(simd, average)));
         }
         let root = simd.sqrt(simd.add(variance, simd.splat(self.settings.epsilon)));
         let mut change = simd.div(simd.mul(simd.splat(self.settings.learning_rate), gradient), root);
         if MOMENTUM {
             let moving = &mut slots[MOMENTUM as usize];
             change = simd.mul_add(simd.splat(self.settings.momentum), *moving, change);
+            change = settled(simd, change, TINY);
             *moving = change;
         }
         (simd.sub(weight, change), slots)

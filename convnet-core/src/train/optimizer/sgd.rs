@@ -1,7 +1,7 @@
 //! Stochastic gradient descent, with momentum.
 
 use super::check::{Interval, Setting};
-use super::sweep::Rule;
+use super::sweep::{Rule, TINY, settled};
 use crate::Result;
 use crate::engine::cpu::simd::Simd;
 
@@ -9,7 +9,7 @@ use crate::engine::cpu::simd::Simd;
 ///
 /// With momentum μ: `m ← μ·m − lr·g`, `w ← w + m`; with `nesterov` the last is `w ← w + μ·m − lr·g` (Sutskever,
 /// Martens, Dahl & Hinton 2013, in the form that looks ahead by rewriting the weights). Without momentum `nesterov`
-/// changes nothing.
+/// changes nothing. Gradients and momenta below 2⁻¹⁰⁰ in size count as zero, since denormal numbers are slow.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
     /// lr, at least zero.
@@ -59,7 +59,7 @@ impl Rule<1> for Momentum {
     fn step<S: Simd>(self, simd: S, weight: S::V, gradient: S::V, [moving]: [S::V; 1]) -> (S::V, [S::V; 1]) {
         let momentum = simd.splat(self.momentum);
         let downhill = simd.mul(gradient, simd.splat(-self.rate));
-        let moving = simd.mul_add(moving, momentum, downhill);
+        let moving = settled(simd, simd.mul_add(moving, momentum, downhill), TINY);
         let change = if self.nesterov { simd.mul_add(moving, momentum, downhill) } else { moving };
         (simd.add(weight, change), [moving])
     }

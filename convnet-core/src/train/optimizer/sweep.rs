@@ -1,10 +1,66 @@
 //! One pass over a range of the parameters: every optimizer is a rule for one parameter, and the parameters do not
 //! see one another, so that a result does not depend on how the range was cut.
+//!
+//! **What counts as zero.** A weight whose gradient stays zero (a unit that never fires) lets its moving averages decay
+//! into the denormal numbers, where rounding stops them short of zero (0.9 times four quanta is four quanta), and there
+//! every multiplication costs a microcode assist of some hundred cycles, in each step from then on. So what is far too
+//! small to be seen is [`settled`] as zero: gradients and their averages below [`TINY`], averages of squares
+//! below what [`Floor`] says. All else keeps its bits; NaN and infinities pass. Keras on TensorFlow has the processor
+//! flush denormal numbers, which Rust has no sound way to ask for.
 
 use crate::engine::cpu::simd::{Level, Simd, Vectorized, vectorize};
 
 /// The most state floats that an optimizer keeps for a parameter.
 pub const MAX_SLOTS: usize = 3;
+
+/// Below this a gradient, an average of gradients or a momentum counts as zero: 2⁻¹⁰⁰. Momenta have the unit of the
+/// weights, which nothing that small changes; a gradient that small moves a weight by less than `2⁻²⁵·lr` even under
+/// the root of the smallest ε there is, 2⁻¹⁴⁹, and with Adam, whose ε has no root, down to an ε of 10⁻²².
+pub(super) const TINY: f32 = f32::from_bits((127 - 100) << 23);
+
+/// `x`, but 0 where it is less than `tiny` in size.
+#[inline(always)]
+pub(super) fn settled<S: Simd>(simd: S, x: S::V, tiny: f32) -> S::V {
+    let zero = simd.splat(0.0);
+    let size = simd.max(simd.sub(zero, x), x);
+    simd.if_greater(simd.splat(tiny), size, zero, x)
+}
+
+/// Where moving averages of squares count as zero.
+///
+/// Their root stands beside an ε, which may be any positive number: what is dropped has to be small against that and
+/// not by itself, or a step `g/ε` would explode that `g/(√v+ε)` held back. So the root may be off by `2⁻³⁰·ε`, and if
+/// every step drops its share, by `2⁻³⁰·ε/√(1−ρ)`: 2⁻²⁵ for ρ = 0.999, no more than rounding. 2⁻⁵⁰ is enough to keep
+/// denormal numbers away, which takes an ε of 10⁻⁶; the root comes to 2⁻⁵³ for 10⁻⁷ and squares to 2⁻¹⁰⁷. Only for an ε
+/// below 10⁻¹⁰ some averages are denormal still: slow, but right.
+#[derive(Clone, Copy)]
+pub(super) struct Floor {
+    /// What is squared counts as zero below this,
+    root: f32,
+    /// and the average of squares below this.
+    square: f32,
+}
+
+impl Floor {
+    /// For a root that is added to `epsilon`.
+    pub(super) fn beside(epsilon: f32) -> Self {
+        let root = (epsilon * f32::from_bits((127 - 30) << 23)).min(f32::from_bits((127 - 50) << 23));
+        Floor { root, square: root * root }
+    }
+
+    /// `x²`
+    #[inline(always)]
+    pub(super) fn square<S: Simd>(self, simd: S, x: S::V) -> S::V {
+        let x = settled(simd, x, self.root);
+        simd.mul(x, x)
+    }
+
+    /// The average after a step.
+    #[inline(always)]
+    pub(super) fn settled<S: Simd>(self, simd: S, average: S::V) -> S::V {
+        settled(simd, average, self.square)
+    }
+}
 
 /// How one parameter moves, with `N` state floats.
 pub(super) trait Rule<const N: usize>: Copy {
@@ -76,6 +132,7 @@ impl<R: Rule<N>, const N: usize> Sweep<R, N> {
             }
             let (weight, gradient) =
                 (load(simd, self.weights.add(at), count), load(simd, self.gradient.add(at), count));
+            let gradient = settled(simd, gradient, TINY);
             let (weight, slots) = self.rule.step(simd, weight, gradient, slots);
             store(simd, self.weights.add(at), weight, count);
             for (slot, to) in slots.into_iter().zip(self.slots) {

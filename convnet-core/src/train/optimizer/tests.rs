@@ -155,6 +155,82 @@ fn a_constant_large_gradient_does_not_make_a_centered_variance_negative() {
     }
 }
 
+/// The optimizers of [`all`] with averages that are gone after some thousand steps.
+fn quick() -> impl Iterator<Item = Optimizer> {
+    all().into_iter().map(|optimizer| match optimizer {
+        Optimizer::Adam(adam) => Adam { beta_2: 0.95, ..adam }.into(),
+        Optimizer::AdamW(adam_w) => AdamW { beta_2: 0.95, ..adam_w }.into(),
+        other => other,
+    })
+}
+
+#[test]
+fn averages_of_a_gradient_that_stays_zero_or_tiny_end_in_zero() {
+    // A vector and a rest of one; both signs, and gradients whose squares and products would be denormal.
+    let start: Vec<f32> = (0..17).map(|i| [0.1, -3.0, 1e-9][i % 3]).collect();
+    let rest: Vec<f32> = (0..17).map(|i| [0.0, -0.0, 1e-35, -1e-42][i % 4]).collect();
+    for (optimizer, level) in quick().flat_map(|optimizer| Level::available().into_iter().map(move |l| (optimizer, l)))
+    {
+        let mut run = Run::new(&optimizer, vec![1.0; 17]);
+        run.step(&optimizer, 1, &start, 17, level);
+        assert!(run.slots[..optimizer.slots()].iter().flatten().all(|x| *x != 0.0), "{optimizer:?} {level:?}");
+        for t in 2..=4000 {
+            run.step(&optimizer, t, &rest, 17, level);
+        }
+        assert!(run.slots.iter().flatten().all(|x| *x == 0.0), "{optimizer:?} {level:?}: {:?}", run.slots);
+    }
+}
+
+#[test]
+fn nan_and_infinities_stay() {
+    for (optimizer, level) in quick().flat_map(|optimizer| Level::available().into_iter().map(move |l| (optimizer, l)))
+    {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut run = Run::new(&optimizer, vec![1.0; 17]);
+            run.step(&optimizer, 1, &[bad; 17], 17, level);
+            for t in 2..=10 {
+                run.step(&optimizer, t, &[0.0; 17], 17, level);
+            }
+            let averages = run.slots[..optimizer.slots()].iter().flatten();
+            assert!(run.weights.iter().chain(averages).all(|x| !x.is_finite()), "{optimizer:?} {level:?} {bad}");
+        }
+    }
+}
+
+#[test]
+fn tiny_gradients_move_weights_as_the_formulas_say_whatever_epsilon_is() {
+    const SIZES: [f32; 9] = [1e-3, 1e-6, 1e-9, 1e-12, 1e-14, 1e-15, 1e-16, 1e-17, 1e-18];
+    for (optimizer, level) in
+        all().iter().flat_map(|optimizer| Level::available().into_iter().map(move |l| (optimizer, l)))
+    {
+        for e in [1e-3, 1e-7, 1e-10, 1e-13, 1e-16, 1e-20, 1e-30] {
+            let mut optimizer = *optimizer;
+            match &mut optimizer {
+                Optimizer::RmsProp(RmsProp { centered: true, .. }) | Optimizer::Sgd(_) => {}
+                Optimizer::RmsProp(RmsProp { epsilon, .. })
+                | Optimizer::Adam(Adam { epsilon, .. })
+                | Optimizer::AdamW(AdamW { epsilon, .. }) => *epsilon = e,
+            }
+            // From zero, so that the smallest change can be seen.
+            let mut run = Run::new(&optimizer, vec![0.0; SIZES.len()]);
+            let mut naive: [Naive; SIZES.len()] = std::array::from_fn(|_| Naive::default());
+            for t in 1..=30 {
+                let gradient = SIZES.map(|size| if t % 5 == 0 { 0.5 * size } else { size });
+                run.step(&optimizer, t, &gradient, SIZES.len(), level);
+                for (i, parameter) in naive.iter_mut().enumerate() {
+                    parameter.step(&optimizer, t as i32, f64::from(gradient[i]));
+                    let (found, expected) = (f64::from(run.weights[i]), parameter.w);
+                    assert!(
+                        (found - expected).abs() <= 1e-5 * expected.abs(),
+                        "{optimizer:?} {level:?} {:e} step {t}: {found:e}, {expected:e}",
+                        SIZES[i]
+                    );
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn settings_that_make_no_sense_are_named() {
     let bad: [(Optimizer, &str); 11] = [

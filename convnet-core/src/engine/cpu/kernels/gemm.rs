@@ -158,6 +158,8 @@ pub struct Gemm<'a> {
 /// Widths that depend on the level.
 #[derive(Clone, Copy, Debug)]
 pub struct Widths {
+    /// The level itself.
+    pub level: Level,
     /// Floats in a vector.
     pub lanes: usize,
     /// Columns of a panel of B.
@@ -167,15 +169,15 @@ pub struct Widths {
 impl Widths {
     /// Those of a level.
     pub fn of(level: Level) -> Self {
-        struct Ask;
+        struct Ask(Level);
         impl Vectorized for Ask {
             type Output = Widths;
             #[inline(always)]
             fn run<S: Simd>(self, _: S) -> Widths {
-                Widths { lanes: S::LANES, panel: S::LANES * gemm_tile::widest::<S>() }
+                Widths { level: self.0, lanes: S::LANES, panel: S::LANES * gemm_tile::widest::<S>() }
             }
         }
-        vectorize(level, Ask)
+        vectorize(level, Ask(level))
     }
 }
 

@@ -4,6 +4,8 @@
 //! lies one row of B after the other. Columns that B does not have hold zeros.
 
 use super::gemm::{B, Widths};
+use super::turn::turn;
+use crate::engine::cpu::simd::{Simd, Vectorized, vectorize};
 
 /// The layout of a right factor of `depth` rows and `columns` columns.
 #[derive(Clone, Copy, Debug)]
@@ -12,9 +14,6 @@ pub struct Panels {
     depth: usize,
     columns: usize,
 }
-
-/// Edge of the squares in which [`Panels::pack_transposed`] turns its source: two squares fit the first-level cache.
-const SQUARE: usize = 16;
 
 impl Panels {
     /// For a product at the level of `widths`.
@@ -47,23 +46,33 @@ impl Panels {
 
     /// Rows `first..first + count` of B are the columns of the row-major matrix `from`, `columns` × `count`.
     pub fn pack_transposed(&self, from: &[f32], first: usize, count: usize, to: &mut [f32]) {
-        for column in (0..self.columns).step_by(self.widths.panel) {
-            let (at, width) = self.row(first, column);
+        vectorize(self.widths.level, PackTransposed { panels: self, from, first, count, to });
+    }
+}
+
+struct PackTransposed<'a> {
+    panels: &'a Panels,
+    from: &'a [f32],
+    first: usize,
+    count: usize,
+    to: &'a mut [f32],
+}
+
+impl Vectorized for PackTransposed<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let PackTransposed { panels, from, first, count, to } = self;
+        for column in (0..panels.columns).step_by(panels.widths.panel) {
+            let (at, width) = panels.row(first, column);
             let panel = &mut to[at..at + count * width];
-            let filled = width.min(self.columns - column);
-            let from = &from[column * count..(column + filled) * count];
-            for left in (0..filled).step_by(SQUARE) {
-                let right = filled.min(left + SQUARE);
-                for top in (0..count).step_by(SQUARE) {
-                    for k in top..count.min(top + SQUARE) {
-                        for (j, value) in panel[k * width + left..k * width + right].iter_mut().enumerate() {
-                            *value = from[(left + j) * count + k];
-                        }
-                    }
+            let filled = width.min(panels.columns - column);
+            turn(s, &from[column * count..], count, [filled, count], panel, width);
+            if filled < width {
+                for row in panel.chunks_exact_mut(width) {
+                    row[filled..].fill(0.0);
                 }
-            }
-            for row in panel.chunks_exact_mut(width) {
-                row[filled..].fill(0.0);
             }
         }
     }
