@@ -266,7 +266,9 @@ fn winograd_knows_borders_and_activations() {
 fn winograd_computes_what_takes_several_chunks() {
     // Weights within and beyond the second cache, inputs that stream and that do not: see `winograd::blocking`.
     let mut random = Random(8);
-    for (channels, filters, side, images) in [(32, 48, 30, 2), (128, 144, 30, 1), (288, 272, 14, 3), (272, 20, 24, 2)] {
+    for (channels, filters, side, images) in
+        [(32, 48, 30, 2), (32, 48, 32, 2), (128, 144, 30, 1), (288, 272, 14, 3), (272, 20, 24, 2)]
+    {
         let block = Block { height: side, width: side + 3, channels, filters, bias: true, pooled: false };
         let level = Level::detect();
         for (name, kernel) in transformed(block, 1, Activation::Linear, level) {
