@@ -4,9 +4,12 @@
 //! instead of six. Its points are four of F(4, 3)'s, the first ones: so their transformed weights are the same (what a
 //! point's weights are scaled with differs, the input transform makes up for it), nothing more is derived or read, and a
 //! short tile is a row of some points' matrices instead of all. 10×10 outputs take (6 + 6 + 4)² = 256 multiplications a
-//! channel and filter, with whole tiles 324. The forward pass only: with 32 to 64 channels it takes a fifth less time.
+//! channel and filter, with whole tiles 324. In the forward pass only; the backward pass has whole tiles.
 //!
 //! Tiles of a kind are neighbouring rows, and the order of kinds is such that each point's product is one range of rows.
+//!
+//! 13×13×32 to 64, pooled, µs with whole tiles and with short ones: 8 images 65.2 and 51.8, one image 9.3 and 7.4; with AVX2
+//! 143 and 113, 18.9 and 15.2. Maps without short tiles take 1 % longer, 8 images a call (one: up to 4 %, 0.15 µs).
 
 use super::{Tile, Winograd, even};
 use std::ops::Range;

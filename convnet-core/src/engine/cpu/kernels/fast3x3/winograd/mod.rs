@@ -3,8 +3,9 @@
 //!
 //! A chunk of tiles goes through input transform ([`forward`]), one matrix product a point of the tile ([`product`]), and
 //! output transform, where bias, relu, pooling and the position of the maximum happen: with M even a tile covers whole
-//! pooling windows. How large a chunk, and how much lies between the steps, is [`blocking`]'s. [`weights`] are
-//! transformed once after each change of them; [`cost`] says which M, and whether Winograd pays at all.
+//! pooling windows. Where little is left of a map, its last tiles are smaller ([`edges`]; forward only). How large a
+//! chunk, and how much lies between the steps, is [`blocking`]'s. [`weights`] are transformed once after each change of
+//! them; [`cost`] says which M, and whether Winograd pays at all.
 //!
 //! The backward pass ([`backward`]) is the transposed algorithm (see [`transform`]) on the same tiles: the gradient of the
 //! input is one product a point with the transposed transformed weights, that of the weights one product a point summed
