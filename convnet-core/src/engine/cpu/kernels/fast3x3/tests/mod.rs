@@ -298,7 +298,9 @@ fn borders_and_activations_are_known() {
 fn what_takes_several_chunks_is_computed() {
     // Weights within and beyond the second cache, inputs that stream and that do not: see `winograd::blocking`.
     let mut random = Random(8);
-    for (channels, filters, side, images) in [(32, 48, 30, 2), (128, 144, 30, 1), (288, 272, 14, 3), (272, 20, 24, 2)] {
+    for (channels, filters, side, images) in
+        [(32, 48, 30, 2), (32, 48, 32, 2), (128, 144, 30, 1), (288, 272, 14, 3), (272, 20, 24, 2)]
+    {
         let block = Block { height: side, width: side + 3, channels, filters, bias: true, pooled: false };
         let level = Level::detect();
         let kernels = transformed(block, 1, Activation::Linear, level);

@@ -6,7 +6,7 @@
 
 use super::super::block::{Block, carve, carved};
 use super::blocking::{Blocking, Sums};
-use super::forward::{Place, transform_input};
+use super::forward::{Input, Place, transform_input};
 use super::outer::Outer;
 use super::product::{Factors, PANEL, Slice, apart};
 use super::transform::{Added, F, Strided, Tile as Maps, square};
@@ -81,7 +81,7 @@ where
             let (tiles, rows) = (chunk.len(), even(chunk.len()));
             for (row, tile) in winograd.tiles_from(chunk.start).take(tiles).enumerate() {
                 let place = Place { rows, row };
-                transform_input::<S, M, N>(s, winograd, pass.input, tile, inputs, place);
+                transform_input::<S, Input<M, N>, Input<M, N>, N, N>(s, winograd, pass.input, tile, inputs, place);
                 transform_gradient::<S, M, N>(s, winograd, &source, tile, gradients, place, d_bias);
             }
             if let Some(d_input) = pass.d_input.as_deref_mut() {
@@ -246,7 +246,7 @@ fn input_gradient<S: Simd, const M: usize, const N: usize>(
     let step = columns / S::LANES;
     for first in (0..factors.vectors).step_by(step) {
         let slice = Slice { first, count: step.min(factors.vectors - first) };
-        factors.multiply(s, &slice, products);
+        factors.multiply(s, &slice, |_| 0..factors.rows, products);
         for panel in (0..slice.count).step_by(PANEL) {
             for (row, tile) in winograd.tiles_from(chunk.start).take(chunk.len()).enumerate() {
                 for vector in panel..slice.count.min(panel + PANEL) {
@@ -284,8 +284,8 @@ fn add_patch<S: Simd, const M: usize, const N: usize, const FULL: bool>(
     let from = unsafe { Strided::<_, true>::new(from.as_ptr(), N * apart, apart, S::LANES) };
     let len = winograd.input_len();
     let map = d_input[tile.image * len..][..len].as_mut_ptr();
-    let patch = winograd.patch::<N>(tile);
-    if patch.whole::<N>() {
+    let patch = winograd.patch::<N, N>(tile);
+    if patch.whole::<N, N>() {
         let to = map.wrapping_add(patch.position(0, 0) * channels + channel);
         // SAFETY: the whole tile is in the map, and so many channels are there.
         let to = unsafe { Strided::<_, FULL>::new(to, patch.width * channels, channels, count) };

@@ -2,9 +2,10 @@
 
 use super::super::block::{Block, carve, carved, maximum};
 use super::blocking::Blocking;
+use super::edges::{Kind, Rows, SHORT};
 use super::product::{Factors, PANEL, Slice, apart};
-use super::transform::{F, Strided, Tile as Maps, square};
-use super::{Tile, Winograd, even, load, padded, store, vectors};
+use super::transform::{F, Map, ShortInput, ShortOutput, Strided, Tile as Maps, rectangle};
+use super::{Tile, Winograd, load, padded, store, vectors};
 use crate::engine::cpu::kernel::Forward;
 use crate::engine::cpu::simd::{Simd, Vectorized};
 
@@ -65,27 +66,41 @@ where
         let vectors = vectors::<S>(filters);
         let step = blocking.columns / S::LANES;
         for chunk in blocking.chunks() {
-            let rows = even(chunk.len());
-            let tiles = || winograd.tiles_from(chunk.start).take(chunk.len()).enumerate();
-            for (row, tile) in tiles() {
-                transform_input::<S, M, N>(s, winograd, pass.input, tile, inputs, Place { rows, row });
+            let order = Rows::new(winograd, chunk);
+            let rows = order.count();
+            for (row, kind, tile) in order.tiles() {
+                let place = Place { rows, row };
+                match kind {
+                    Kind::Narrow if M == 4 => transform_input::<S, Input<M, N>, ShortInput, N, SHORT>(
+                        s, winograd, pass.input, tile, inputs, place,
+                    ),
+                    Kind::Low if M == 4 => transform_input::<S, ShortInput, Input<M, N>, SHORT, N>(
+                        s, winograd, pass.input, tile, inputs, place,
+                    ),
+                    Kind::Corner if M == 4 => transform_input::<S, ShortInput, ShortInput, SHORT, SHORT>(
+                        s, winograd, pass.input, tile, inputs, place,
+                    ),
+                    _ => transform_input::<S, Input<M, N>, Input<M, N>, N, N>(
+                        s, winograd, pass.input, tile, inputs, place,
+                    ),
+                }
             }
             let factors = Factors { points: N * N, left: inputs, rows, depth: channels, right: derived, vectors };
             for first in (0..vectors).step_by(step) {
                 let slice = Slice { first, count: step.min(vectors - first) };
-                factors.multiply(s, &slice, products);
+                factors.multiply(s, &slice, |point| order.of::<N>(point), products);
                 // Tile by tile through a panel: where a vector is half a cache line, both halves at once.
                 for panel in (0..slice.count).step_by(PANEL) {
-                    for (row, tile) in tiles() {
+                    for (row, kind, tile) in order.tiles() {
                         for vector in panel..slice.count.min(panel + PANEL) {
                             let (at, width) = slice.place::<S>(rows, vector);
                             let from = &products[at + row * width..];
                             let points = Points { from, apart: slice.apart::<S>(rows) };
                             let filter = (first + vector) * S::LANES;
                             if filter + S::LANES <= filters {
-                                transform_output::<S, M, N, true>(s, winograd, points, tile, filter, &mut target);
+                                output_of::<S, M, N, true>(s, winograd, points, (kind, tile), filter, &mut target);
                             } else {
-                                transform_output::<S, M, N, false>(s, winograd, points, tile, filter, &mut target);
+                                output_of::<S, M, N, false>(s, winograd, points, (kind, tile), filter, &mut target);
                             }
                         }
                     }
@@ -102,35 +117,40 @@ pub(super) struct Place {
     pub row: usize,
 }
 
-/// All channels of a tile of the call's images, zeros beyond the border, transformed to rows of the points' matrices.
+/// Bᵀ of a whole side.
+pub(super) type Input<const M: usize, const N: usize> = <F as Maps<M, N>>::Input;
+/// Aᵀ of a whole side.
+type Output<const M: usize, const N: usize> = <F as Maps<M, N>>::Output;
+
+/// All channels of a tile of the call's images, zeros beyond the border, transformed to rows of the points' matrices: `V`
+/// makes the `A` points of its columns, `H` the `B` of its rows.
 #[inline(always)]
-pub(super) fn transform_input<S: Simd, const M: usize, const N: usize>(
+pub(super) fn transform_input<S: Simd, V: Map<A, A>, H: Map<B, B>, const A: usize, const B: usize>(
     s: S,
     winograd: &Winograd,
     images: &[f32],
     tile: Tile,
     to: &mut [f32],
     place: Place,
-) where
-    F: Maps<M, N>,
-{
+) {
     let (channels, len) = (winograd.block.channels, winograd.input_len());
     let map = &images[tile.image * len..][..len];
     let stride = apart(place.rows * channels.next_multiple_of(S::LANES));
-    assert!(to.len() >= N * N * stride && place.row < place.rows);
-    let patch = winograd.patch::<N>(tile);
+    let side = winograd.m + 2;
+    assert!(A.max(B) <= side && to.len() >= side * side * stride && place.row < place.rows);
+    let patch = winograd.patch::<A, B>(tile);
     for channel in (0..channels).step_by(S::LANES) {
         let count = S::LANES.min(channels - channel);
         let at = channel * place.rows + place.row * S::LANES;
         // SAFETY: the points of this channel's block of `rows` rows, one of them: the length was checked.
-        let mut to = unsafe { Strided::<_, true>::new(to.as_mut_ptr().add(at), N * stride, stride, S::LANES) };
-        if patch.whole::<N>() && count == S::LANES {
+        let mut to = unsafe { Strided::<_, true>::new(to.as_mut_ptr().add(at), side * stride, stride, S::LANES) };
+        if patch.whole::<A, B>() && count == S::LANES {
             let corner = map.as_ptr().wrapping_add(patch.position(0, 0) * channels + channel);
             // SAFETY: the whole tile is in the map, and so are the vector's channels.
             let from = unsafe { Strided::<_, true>::new(corner, patch.width * channels, channels, count) };
-            square::<S, <F as Maps<M, N>>::Input, N, N>(s, &from, &mut to);
+            rectangle::<S, V, H, A, A, B, B>(s, &from, &mut to);
         } else {
-            let mut x = [[s.splat(0.0); N]; N];
+            let mut x = [[s.splat(0.0); B]; A];
             for i in patch.rows.0..patch.rows.1 {
                 for j in patch.columns.0..patch.columns.1 {
                     let from = map.as_ptr().wrapping_add(patch.position(i, j) * channels + channel);
@@ -138,7 +158,7 @@ pub(super) fn transform_input<S: Simd, const M: usize, const N: usize>(
                     x[i][j] = unsafe { load::<S, false>(s, from, count) };
                 }
             }
-            square::<S, <F as Maps<M, N>>::Input, N, N>(s, &x, &mut to);
+            rectangle::<S, V, H, A, A, B, B>(s, &x, &mut to);
         }
     }
 }
@@ -158,9 +178,37 @@ struct Points<'a> {
     apart: usize,
 }
 
-/// Points to outputs, of a vector of filters (as many as there are, unless `FULL`): bias, relu, pooling.
+/// [`transform_output`] of a tile of any kind.
 #[inline(always)]
-fn transform_output<S: Simd, const M: usize, const N: usize, const FULL: bool>(
+fn output_of<S: Simd, const M: usize, const N: usize, const FULL: bool>(
+    s: S,
+    winograd: &Winograd,
+    points: Points<'_>,
+    (kind, tile): (Kind, Tile),
+    filter: usize,
+    target: &mut Target<'_>,
+) where
+    F: Maps<M, N>,
+{
+    match kind {
+        Kind::Narrow if M == 4 => transform_output::<S, Output<M, N>, ShortOutput, N, M, SHORT, 2, FULL>(
+            s, winograd, points, tile, filter, target,
+        ),
+        Kind::Low if M == 4 => transform_output::<S, ShortOutput, Output<M, N>, SHORT, 2, N, M, FULL>(
+            s, winograd, points, tile, filter, target,
+        ),
+        Kind::Corner if M == 4 => transform_output::<S, ShortOutput, ShortOutput, SHORT, 2, SHORT, 2, FULL>(
+            s, winograd, points, tile, filter, target,
+        ),
+        _ => transform_output::<S, Output<M, N>, Output<M, N>, N, M, N, M, FULL>(
+            s, winograd, points, tile, filter, target,
+        ),
+    }
+}
+
+/// Points to `P` × `Q` outputs, of a vector of filters (as many as there are, unless `FULL`): bias, relu, pooling.
+#[inline(always)]
+fn transform_output<S, V, H, const A: usize, const P: usize, const B: usize, const Q: usize, const FULL: bool>(
     s: S,
     winograd: &Winograd,
     points: Points<'_>,
@@ -168,15 +216,18 @@ fn transform_output<S: Simd, const M: usize, const N: usize, const FULL: bool>(
     filter: usize,
     target: &mut Target<'_>,
 ) where
-    F: Maps<M, N>,
+    S: Simd,
+    V: Map<A, P>,
+    H: Map<B, Q>,
 {
     let Block { filters, pooled, .. } = winograd.block;
-    assert!(points.from.len() >= (N * N - 1) * points.apart + S::LANES);
+    let side = winograd.m + 2;
+    assert!(A.max(B) <= side && points.from.len() >= (side * side - 1) * points.apart + S::LANES);
     let count = if FULL { S::LANES } else { filters - filter };
-    let mut y = [[s.splat(0.0); M]; M];
+    let mut y = [[s.splat(0.0); Q]; P];
     // SAFETY: the length was checked.
-    let from = unsafe { Strided::<_, true>::new(points.from.as_ptr(), N * points.apart, points.apart, S::LANES) };
-    square::<S, <F as Maps<M, N>>::Output, N, M>(s, &from, &mut y);
+    let from = unsafe { Strided::<_, true>::new(points.from.as_ptr(), side * points.apart, points.apart, S::LANES) };
+    rectangle::<S, V, H, A, P, B, Q>(s, &from, &mut y);
     let mut bias = s.splat(0.0);
     if let Some(from) = target.bias {
         // SAFETY: one bias a filter.
@@ -184,9 +235,9 @@ fn transform_output<S: Simd, const M: usize, const N: usize, const FULL: bool>(
     }
     let (rows, columns) = winograd.block.output();
     if !pooled {
-        for i in 0..M.min(rows - tile.row) {
+        for i in 0..P.min(rows - tile.row) {
             let at = ((tile.image * rows + tile.row + i) * columns + tile.column) * filters + filter;
-            for j in 0..M.min(columns - tile.column) {
+            for j in 0..Q.min(columns - tile.column) {
                 let value = s.add(y[i][j], bias);
                 let value = if winograd.relu { s.max(s.splat(0.0), value) } else { value };
                 // SAFETY: the position is in the map, whose length was checked at the door.
@@ -195,14 +246,14 @@ fn transform_output<S: Simd, const M: usize, const N: usize, const FULL: bool>(
         }
         return;
     }
-    for i in (0..M).step_by(2) {
-        for j in (0..M).step_by(2) {
+    for i in (0..P).step_by(2) {
+        for j in (0..Q).step_by(2) {
             let (row, column) = ((tile.row + i) / 2, (tile.column + j) / 2);
             if row >= rows || column >= columns {
                 continue;
             }
             let at = ((tile.image * rows + row) * columns + column) * filters + filter;
-            let mut window = [y[i][j], y[i][(j + 1) % M], y[(i + 1) % M][j], y[(i + 1) % M][(j + 1) % M]];
+            let mut window = [y[i][j], y[i][(j + 1) % Q], y[(i + 1) % P][j], y[(i + 1) % P][(j + 1) % Q]];
             for value in &mut window {
                 *value = s.add(*value, bias);
             }

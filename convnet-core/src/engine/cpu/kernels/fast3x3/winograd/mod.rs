@@ -3,8 +3,9 @@
 //!
 //! A chunk of tiles goes through input transform ([`forward`]), one matrix product a point of the tile ([`product`]), and
 //! output transform, where bias, relu, pooling and the position of the maximum happen: with M even a tile covers whole
-//! pooling windows. How large a chunk, and how much lies between the steps, is [`blocking`]'s. [`weights`] are
-//! transformed once after each change of them; [`cost`] says which M, and whether Winograd pays at all.
+//! pooling windows. Where little is left of a map, its last tiles are smaller ([`edges`]; forward only). How large a
+//! chunk, and how much lies between the steps, is [`blocking`]'s. [`weights`] are transformed once after each change of
+//! them; [`cost`] says which M, and whether Winograd pays at all.
 //!
 //! The backward pass ([`backward`]) is the transposed algorithm (see [`transform`]) on the same tiles: the gradient of the
 //! input is one product a point with the transposed transformed weights, that of the weights one product a point summed
@@ -16,6 +17,7 @@
 mod backward;
 mod blocking;
 mod cost;
+mod edges;
 mod forward;
 mod kernel;
 mod outer;
@@ -79,16 +81,16 @@ impl Winograd {
         height * width * self.block.channels
     }
 
-    /// Those rows and columns of the N×N values under a tile that are in memory, as ranges, and where in the image the
+    /// Those rows and columns of the A×B values under a tile that are in memory, as ranges, and where in the image the
     /// first of all would be.
     #[inline(always)]
-    fn patch<const N: usize>(&self, tile: Tile) -> Patch {
+    fn patch<const A: usize, const B: usize>(&self, tile: Tile) -> Patch {
         let (height, width) = self.map();
-        let range = |at: usize, len: usize| (self.border.saturating_sub(at), N.min(len + self.border - at));
+        let range = |at: usize, of: usize, len: usize| (self.border.saturating_sub(at), of.min(len + self.border - at));
         let place = tile.row as isize * width as isize + tile.column as isize;
         Patch {
-            rows: range(tile.row, height),
-            columns: range(tile.column, width),
+            rows: range(tile.row, A, height),
+            columns: range(tile.column, B, width),
             origin: place - (self.border * (width + 1)) as isize,
             width,
         }
@@ -137,10 +139,10 @@ struct Patch {
 }
 
 impl Patch {
-    /// Whether all of N×N is in memory.
+    /// Whether all of A×B is in memory.
     #[inline(always)]
-    fn whole<const N: usize>(&self) -> bool {
-        self.rows == (0, N) && self.columns == (0, N)
+    fn whole<const A: usize, const B: usize>(&self) -> bool {
+        self.rows == (0, A) && self.columns == (0, B)
     }
 
     /// Which position of the image a value that is in memory has.

@@ -10,6 +10,7 @@
 //! which has no room for it, the next panel gains nothing.)
 
 use crate::engine::cpu::simd::{Simd, Vectorized};
+use std::ops::Range;
 
 /// Vectors in a panel of columns; the last panel of an odd number of vectors has one.
 pub(super) const PANEL: usize = 2;
@@ -67,9 +68,9 @@ impl Slice {
 }
 
 impl Factors<'_> {
-    /// Writes a slice of the products.
+    /// Writes a slice of the products: of each point those rows, an even number, that `wanted` says.
     #[inline(always)]
-    pub fn multiply<S: Simd>(&self, s: S, slice: &Slice, to: &mut [f32]) {
+    pub fn multiply<S: Simd>(&self, s: S, slice: &Slice, wanted: impl Fn(usize) -> Range<usize>, to: &mut [f32]) {
         let Factors { points, left, rows, depth, right, vectors } = *self;
         let (left_apart, to_apart) = (apart(rows * depth.next_multiple_of(S::LANES)), slice.apart::<S>(rows));
         let whole = points * apart(depth * PANEL * S::LANES);
@@ -84,16 +85,20 @@ impl Factors<'_> {
             right.as_ptr().wrapping_add(vector / PANEL * whole + point * apart(depth * width * S::LANES))
         };
         for point in 0..points {
+            let Range { start, end } = wanted(point);
+            assert!(start <= end && end <= rows && (end - start).is_multiple_of(2));
             for vector in (slice.first..slice.first + slice.count).step_by(PANEL) {
                 let next = match (vector + PANEL < slice.first + slice.count, point + 1 < points) {
                     (true, _) => panel(point, vector + PANEL),
                     (false, true) => panel(point + 1, slice.first),
                     (false, false) => panel(0, slice.first + slice.count),
                 };
-                let at = point * to_apart + (vector - slice.first) * rows * S::LANES;
+                let width = PANEL.min(vectors - vector);
+                let at = point * to_apart + ((vector - slice.first) * rows + start * width) * S::LANES;
                 let part = Part {
-                    left: left.as_ptr().wrapping_add(point * left_apart),
+                    left: left.as_ptr().wrapping_add(point * left_apart + start * S::LANES),
                     rows,
+                    wanted: end - start,
                     right: panel(point, vector),
                     depth,
                     to: to.as_mut_ptr().wrapping_add(at),
@@ -101,7 +106,7 @@ impl Factors<'_> {
                 };
                 // SAFETY: the lengths were checked; a panel of the right factor is `depth` rows of its vectors.
                 unsafe {
-                    if vector + 1 < vectors {
+                    if width == PANEL {
                         part.product::<S, 2>(s);
                     } else {
                         part.product::<S, 1>(s);
@@ -118,6 +123,8 @@ struct Part {
     left: *const f32,
     /// Rows of each block of the left factor.
     rows: usize,
+    /// How many of them there are products of.
+    wanted: usize,
     right: *const f32,
     depth: usize,
     to: *mut f32,
@@ -126,7 +133,7 @@ struct Part {
 }
 
 impl Part {
-    /// All rows, of `N` vectors of columns.
+    /// All wanted rows, of `N` vectors of columns.
     ///
     /// # Safety
     /// The factors are readable, the product is writable.
@@ -138,7 +145,7 @@ impl Part {
             16.. => 12 / N,
             _ => 4,
         };
-        let (pairs, groups) = (self.rows / 2, self.rows.div_ceil(most));
+        let (pairs, groups) = (self.wanted / 2, self.wanted.div_ceil(most));
         for group in 0..groups {
             let (row, end) = (group * pairs / groups * 2, (group + 1) * pairs / groups * 2);
             let part = Part {
@@ -184,7 +191,7 @@ impl<const R: usize, const N: usize> Vectorized for Rows<R, N> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Part { left, rows, right, depth, to, next } = self.0;
+        let Part { left, rows, right, depth, to, next, .. } = self.0;
         let mut sums = [[s.splat(0.0); N]; R];
         let (mut left, mut right, mut next) = (left, right, next);
         for _ in 0..depth / S::LANES {

@@ -6,7 +6,8 @@
 //!
 //! The maps are written out, sums that two rows share computed once. (Loops over constant matrices, whose zeros and
 //! ones the compiler was to fold away, were not unrolled: five times slower.) Points: 0, ±1, ∞; for M = 3 also 2; for
-//! M = 4 0, ±√½, ±√2, ∞, as many operations as 0, ±1, ±2, ∞. Larger tiles lose digits.
+//! M = 4 0, ±√½, ∞, ±√2, as many operations as 0, ±1, ±2, ∞; the first four make up the short sides of [`super::edges`].
+//! Larger tiles lose digits.
 
 use super::{load, store};
 use crate::engine::cpu::simd::Simd;
@@ -175,12 +176,12 @@ size!(4, 6, s,
             s.fma(-2.5, c, s.add(a, e)),
             s.fma(A, odd, even),
             s.fma(-A, odd, even),
+            s.fma(-2.5, d, s.add(b, f)),
             s.fma(B, odd2, even2),
             s.fma(-B, odd2, even2),
-            s.fma(-2.5, d, s.add(b, f)),
         ]
     },
-    input_back: |[a, b, c, d, e, f]| {
+    input_back: |[a, b, c, f, d, e]| {
         let (sum, difference) = (s.add(b, c), s.mul(A, s.sub(b, c)));
         let (sum2, difference2) = (s.add(d, e), s.mul(B, s.sub(d, e)));
         [
@@ -199,12 +200,12 @@ size!(4, 6, s,
             a,
             s.fma(-4.0 * SIXTH * A, b, outer),
             s.fma(4.0 * SIXTH * A, b, outer),
+            c,
             s.fma(SIXTH * B, b, outer2),
             s.fma(-SIXTH * B, b, outer2),
-            c,
         ]
     },
-    taps_back: |[a, b, c, d, e, f]| {
+    taps_back: |[a, b, c, f, d, e]| {
         let (sum, difference) = (s.mul(-4.0 * SIXTH, s.add(b, c)), s.sub(c, b));
         let (sum2, difference2) = (s.mul(SIXTH, s.add(d, e)), s.sub(d, e));
         [
@@ -213,7 +214,7 @@ size!(4, 6, s,
             s.fma(2.0, sum2, s.fma(0.5, sum, f)),
         ]
     },
-    output: |[a, b, c, d, e, f]| {
+    output: |[a, b, c, f, d, e]| {
         let (sum, difference) = (s.add(b, c), s.mul(A, s.sub(b, c)));
         let (sum2, difference2) = (s.add(d, e), s.mul(B, s.sub(d, e)));
         [
@@ -226,11 +227,22 @@ size!(4, 6, s,
     output_back: |[a, b, c, d]| {
         let (even, odd) = (s.fma(0.5, c, a), s.fma(0.5, d, b));
         let (even2, odd2) = (s.fma(2.0, c, a), s.fma(2.0, d, b));
-        [a, s.fma(A, odd, even), s.fma(-A, odd, even), s.fma(B, odd2, even2), s.fma(-B, odd2, even2), d]
+        [a, s.fma(A, odd, even), s.fma(-A, odd, even), d, s.fma(B, odd2, even2), s.fma(-B, odd2, even2)]
     },
 );
 
-/// Where a square's values come from.
+/// Bᵀ of F(2, 3) with the first points of F(4, 3), 0, ±√½ and ∞, and that one's G for them.
+pub(super) struct ShortInput;
+/// Aᵀ to go with it.
+pub(super) struct ShortOutput;
+
+size!(map ShortInput, 4, 4, s, [a, b, c, d], {
+    let middle = s.mul(-1.5, c);
+    [s.fma(-2.0, c, a), s.fma(-1.5 * A, b, middle), s.fma(1.5 * A, b, middle), s.fma(-0.5, b, d)]
+});
+size!(map ShortOutput, 4, 2, s, [a, b, c, d], [s.add(a, s.add(b, c)), s.fma(A, s.sub(b, c), d)]);
+
+/// Where a rectangle's values come from.
 pub(super) trait Source<S: Simd> {
     fn get(&self, s: S, row: usize, column: usize) -> S::V;
 }
@@ -240,37 +252,51 @@ pub(super) trait Sink<S: Simd> {
     fn put(&mut self, s: S, row: usize, column: usize, value: S::V);
 }
 
-/// Columns, then rows of a square: `T x Tᵀ`.
+/// Columns, then rows of a rectangle: `V x Hᵀ`.
 ///
 /// 6 × 6 vectors are more than there are registers: those between the two steps wait in memory, the others come from
 /// and go to where they belong without a stop. (Loaded into an array, transformed to another, which was then stored,
 /// they went through memory three times, and a transform took three times as long.)
+#[inline(always)]
+pub(super) fn rectangle<S, V, H, const A: usize, const P: usize, const B: usize, const Q: usize>(
+    s: S,
+    from: &impl Source<S>,
+    to: &mut impl Sink<S>,
+) where
+    S: Simd,
+    V: Map<A, P>,
+    H: Map<B, Q>,
+{
+    let mut half = [[s.splat(0.0); B]; P];
+    for j in 0..B {
+        let mut column = [s.splat(0.0); A];
+        for i in 0..A {
+            column[i] = from.get(s, i, j);
+        }
+        let column = V::line(s, column);
+        for i in 0..P {
+            half[i][j] = column[i];
+        }
+    }
+    for i in 0..P {
+        let row = H::line(s, half[i]);
+        for j in 0..Q {
+            to.put(s, i, j, row[j]);
+        }
+    }
+}
+
+/// The same of a square: `T x Tᵀ`.
 #[inline(always)]
 pub(super) fn square<S: Simd, T: Map<A, B>, const A: usize, const B: usize>(
     s: S,
     from: &impl Source<S>,
     to: &mut impl Sink<S>,
 ) {
-    let mut half = [[s.splat(0.0); A]; B];
-    for j in 0..A {
-        let mut column = [s.splat(0.0); A];
-        for i in 0..A {
-            column[i] = from.get(s, i, j);
-        }
-        let column = T::line(s, column);
-        for i in 0..B {
-            half[i][j] = column[i];
-        }
-    }
-    for i in 0..B {
-        let row = T::line(s, half[i]);
-        for j in 0..B {
-            to.put(s, i, j, row[j]);
-        }
-    }
+    rectangle::<S, T, T, A, B, A, B>(s, from, to);
 }
 
-/// A square in memory, vectors at constant distances, each with `count` lanes (all, if `FULL`; zeros in the others).
+/// A rectangle in memory, vectors at constant distances, each with `count` lanes (all, if `FULL`; zeros in the others).
 pub(super) struct Strided<P, const FULL: bool> {
     at: P,
     down: usize,
@@ -279,10 +305,10 @@ pub(super) struct Strided<P, const FULL: bool> {
 }
 
 impl<P, const FULL: bool> Strided<P, FULL> {
-    /// A square whose rows are `down` floats apart, its columns `across`.
+    /// A rectangle whose rows are `down` floats apart, its columns `across`.
     ///
     /// # Safety
-    /// As much of the square as will be asked for is readable (writable) as long as this lives.
+    /// As much of it as will be asked for is readable (writable) as long as this lives.
     pub unsafe fn new(at: P, down: usize, across: usize, count: usize) -> Self {
         Strided { at, down, across, count }
     }
@@ -291,7 +317,7 @@ impl<P, const FULL: bool> Strided<P, FULL> {
 impl<S: Simd, const FULL: bool> Source<S> for Strided<*const f32, FULL> {
     #[inline(always)]
     fn get(&self, s: S, row: usize, column: usize) -> S::V {
-        // SAFETY: the square is readable, says who made this.
+        // SAFETY: the rectangle is readable, says who made this.
         unsafe { load::<S, FULL>(s, self.at.add(row * self.down + column * self.across), self.count) }
     }
 }
@@ -299,19 +325,19 @@ impl<S: Simd, const FULL: bool> Source<S> for Strided<*const f32, FULL> {
 impl<S: Simd, const FULL: bool> Sink<S> for Strided<*mut f32, FULL> {
     #[inline(always)]
     fn put(&mut self, s: S, row: usize, column: usize, value: S::V) {
-        // SAFETY: the square is writable, says who made this.
+        // SAFETY: the rectangle is writable, says who made this.
         unsafe { store::<S, FULL>(s, self.at.add(row * self.down + column * self.across), value, self.count) }
     }
 }
 
-/// A square in memory to which values are added.
+/// A rectangle in memory to which values are added.
 pub(super) struct Added<const FULL: bool>(pub Strided<*mut f32, FULL>);
 
 impl<S: Simd, const FULL: bool> Sink<S> for Added<FULL> {
     #[inline(always)]
     fn put(&mut self, s: S, row: usize, column: usize, value: S::V) {
         let Strided { at, down, across, count } = self.0;
-        // SAFETY: the square is readable and writable, says who made this.
+        // SAFETY: the rectangle is readable and writable, says who made this.
         unsafe {
             let to = at.add(row * down + column * across);
             store::<S, FULL>(s, to, s.add(load::<S, FULL>(s, to, count), value), count);
@@ -319,14 +345,14 @@ impl<S: Simd, const FULL: bool> Sink<S> for Added<FULL> {
     }
 }
 
-impl<S: Simd, const N: usize> Source<S> for [[S::V; N]; N] {
+impl<S: Simd, const A: usize, const B: usize> Source<S> for [[S::V; B]; A] {
     #[inline(always)]
     fn get(&self, _: S, row: usize, column: usize) -> S::V {
         self[row][column]
     }
 }
 
-impl<S: Simd, const N: usize> Sink<S> for [[S::V; N]; N] {
+impl<S: Simd, const A: usize, const B: usize> Sink<S> for [[S::V; B]; A] {
     #[inline(always)]
     fn put(&mut self, _: S, row: usize, column: usize, value: S::V) {
         self[row][column] = value;
