@@ -315,10 +315,17 @@ fn what_takes_several_chunks_is_computed() {
 #[test]
 fn an_image_does_not_depend_on_its_neighbours() {
     let mut random = Random(3);
-    for (channels, filters, pooled) in
-        [(1, 32, true), (3, 32, false), (32, 32, true), (32, 32, false), (20, 256, false)]
-    {
-        let block = Block { height: 11, width: 10, channels, filters, bias: true, pooled };
+    // 9×8, 8×8 and 10×10 outputs: tiles of all sizes.
+    for (height, width, channels, filters, pooled) in [
+        (11, 10, 1, 32, true),
+        (11, 10, 3, 32, false),
+        (11, 10, 32, 32, true),
+        (11, 10, 32, 32, false),
+        (11, 10, 20, 256, false),
+        (13, 12, 32, 48, true),
+        (12, 12, 16, 32, false),
+    ] {
+        let block = Block { height, width, channels, filters, bias: true, pooled };
         for (name, kernel) in kernels(block) {
             let mut case = Case::new(&name, kernel, block, false, 5, &mut random);
             let all = case.run(None);
