@@ -23,7 +23,12 @@ const CONFIG: &str = "config.json";
 
 fn main() -> Result<()> {
     let Options { model } = Options::parse();
-    print!("{}", convnet::from_keras(&configuration(&model)?)?);
+    let listing = convnet::from_keras(&configuration(&model)?).map_err(|error| match error {
+        // It knows the text, we know where that came from.
+        Error::Data { what, expected, found } => Error::File { path: model, field: what, expected, found },
+        other => other,
+    })?;
+    print!("{listing}");
     Ok(())
 }
 
