@@ -27,6 +27,7 @@
 //! has 32 tiles for them. So do maps of 224×224, 10 MB and more, that leave the cache between the kernel's steps.
 
 mod call;
+mod least;
 mod peak;
 mod precision;
 
@@ -35,7 +36,8 @@ use convnet::engine::cpu::aligned::Floats;
 use convnet::engine::cpu::kernels::{Arithmetic, choose};
 use convnet::layers::{Activation, Op, conv2d};
 use convnet::shape::{Axis, Padding, Shape};
-use std::time::{Duration, Instant};
+use least::least;
+use std::time::Duration;
 
 /// Rows and columns.
 const SIDES: [usize; 7] = [8, 12, 18, 28, 56, 112, 224];
@@ -93,16 +95,6 @@ fn convolution(
     Some((call, numbers(output, false)))
 }
 
-/// Seconds of the fastest of several runs.
-fn fastest(mut run: impl FnMut() -> Duration) -> f64 {
-    let (start, mut best, mut calls) = (Instant::now(), Duration::MAX, 0);
-    while calls < CALLS || start.elapsed() < TIME {
-        best = best.min(run());
-        calls += 1;
-    }
-    best.as_secs_f64()
-}
-
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     let arithmetic = Arithmetic { precision: precision::read(), ..Arithmetic::default() };
@@ -123,8 +115,8 @@ fn main() {
                 continue;
             };
             let work = (images * side * side * 9 * channels * filters) as f64 * 2e-9;
-            let forward = work / fastest(|| call.forward());
-            let backward = 2.0 * work / fastest(|| call.backward(&d_output));
+            let forward = work / least(CALLS, TIME, || call.forward());
+            let backward = 2.0 * work / least(CALLS, TIME, || call.backward(&d_output));
             println!("{line:<28} {forward:>10.0} {:>6.2} {backward:>10.0} {:>6.2}", forward / peak, backward / peak);
         }
     }

@@ -48,6 +48,8 @@
 
 #[path = "../call/mod.rs"]
 mod call;
+#[path = "../least/mod.rs"]
+mod least;
 #[path = "../peak/mod.rs"]
 mod peak;
 mod rows;
@@ -56,6 +58,7 @@ use call::Call;
 use convnet::engine::cpu::aligned::Floats;
 use convnet::engine::cpu::kernel::Kernel;
 use convnet::engine::cpu::simd::Level;
+use least::least;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rows::{Row, Work};
@@ -71,16 +74,6 @@ fn random(len: usize) -> Floats {
     let mut values = Floats::zeros(len);
     values.iter_mut().for_each(|value| *value = random.random_range(-1.0..1.0));
     values
-}
-
-/// The least seconds of many runs, of which each says how long it took.
-fn least(mut run: impl FnMut() -> Duration) -> f64 {
-    let (begin, mut least, mut calls) = (Instant::now(), Duration::MAX, 0);
-    while calls < CALLS || begin.elapsed() < TIME {
-        least = least.min(run());
-        calls += 1;
-    }
-    least.as_secs_f64()
 }
 
 /// How long something takes.
@@ -107,9 +100,9 @@ fn measure(row: &Row, level: Level) -> Vec<(&'static str, f64, [usize; 2])> {
             let flops = rows::flops(&op, row);
             let weights = rows::weights(&op, row);
             let mut call = call(rows::kernel(&op, row, exact, level), row, weights);
-            let forward = least(|| call.forward());
+            let forward = least(CALLS, TIME, || call.forward());
             let gradient = random(call.output.len());
-            let backward = least(|| call.backward(&gradient));
+            let backward = least(CALLS, TIME, || call.backward(&gradient));
             let bytes = [input + 4 * weights + output, 2 * input + 8 * weights + 2 * output];
             vec![("forward", forward, [flops, bytes[0]]), ("backward", backward, [2 * flops, bytes[1]])]
         }
@@ -118,18 +111,18 @@ fn measure(row: &Row, level: Level) -> Vec<(&'static str, f64, [usize; 2])> {
             let rows = x.len() / passes.channels();
             let (weights, mut statistics) = (random(4 * passes.channels()), Floats::zeros(passes.statistics_len()));
             let mut sums = vec![0.0; passes.sums()];
-            let add = least(|| timed(|| passes.add_sums(&x, &mut sums)));
+            let add = least(CALLS, TIME, || timed(|| passes.add_sums(&x, &mut sums)));
             sums.fill(0.0);
             passes.add_sums(&x, &mut sums);
             passes.statistics(&sums, rows, &mut statistics);
-            let normalize = least(|| timed(|| passes.normalize(&x, &statistics, &weights, &mut y)));
-            let back = least(|| timed(|| passes.add_backward_sums(&x, &d_y, &statistics, &mut sums)));
+            let normalize = least(CALLS, TIME, || timed(|| passes.normalize(&x, &statistics, &weights, &mut y)));
+            let back = least(CALLS, TIME, || timed(|| passes.add_backward_sums(&x, &d_y, &statistics, &mut sums)));
             let batch = convnet::engine::cpu::kernels::batch_normalization::Batch {
                 statistics: &statistics,
                 sums: &sums,
                 rows,
             };
-            let gradient = least(|| timed(|| passes.backward(&x, &d_y, batch, &weights, &mut y)));
+            let gradient = least(CALLS, TIME, || timed(|| passes.backward(&x, &d_y, batch, &weights, &mut y)));
             vec![
                 ("sums", add, [0, input]),
                 ("normalize", normalize, [0, 2 * input]),

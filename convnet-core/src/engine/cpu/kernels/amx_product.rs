@@ -29,7 +29,7 @@ pub struct Factor {
 pub const TILE: usize = SIDE * DEPTH;
 
 /// Sums of `ROWS` × `COLUMNS` tiles, 1 or 2 each, in the thread's tiles.
-pub struct Sums<'t, const ROWS: usize, const COLUMNS: usize>(PhantomData<&'t Tiles>);
+pub struct Sums<'t, const ROWS: usize, const COLUMNS: usize>(PhantomData<&'t mut Tiles>);
 
 /// One step's instructions. The pointers, as far as they are used: `a0`, `a1` to the high parts of the left tiles, `b0`,
 /// `b1` to the low ones, `c0`, `c1` and `d0`, `d1` to those of the right tiles; `s` and `t` are the strides.
@@ -49,7 +49,7 @@ macro_rules! step {
 impl<'t, const ROWS: usize, const COLUMNS: usize> Sums<'t, ROWS, COLUMNS> {
     /// Zeros.
     #[inline(always)]
-    pub fn zero(_: &'t Tiles) -> Self {
+    pub fn zero(_: &'t mut Tiles) -> Self {
         const { assert!(ROWS >= 1 && ROWS <= 2 && COLUMNS >= 1 && COLUMNS <= 2) };
         // SAFETY: the tiles are configured, and nobody else uses them while the sums borrow them.
         unsafe {

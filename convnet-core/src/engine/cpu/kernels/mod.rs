@@ -14,7 +14,8 @@
 //! - [`wide_dense`] has the products of a dense layer that takes a whole batch at once.
 //! - [`merge`] is for `Add` and `Concatenate`, which are no kernels, since those have one input.
 //!
-//! [`fast3x3`] has fused kernels for the blocks that most convnets are made of; [`choose`] takes them where they fit.
+//! [`fast3x3`] has fused kernels for the blocks that most convnets are made of; [`choose`] takes them where they fit. Those for
+//! the tile unit multiply by `amx_product`.
 
 pub mod activate;
 pub mod activation;

@@ -39,7 +39,8 @@ impl Amx {
         .then_some(Amx(()))
     }
 
-    /// Readies this thread's tiles, all of 16 rows of 64 bytes, until the value is dropped.
+    /// Readies this thread's tiles, all of 16 rows of 64 bytes, until the value is dropped. A second value on the same thread
+    /// takes them away from the first when it is dropped: one at a time.
     pub fn tiles(self) -> Tiles {
         let configuration = Configuration { palette: 1, row_bytes: [64; 8], rows: [16; 8], ..Configuration::default() };
         // SAFETY: the machine has tiles; the configuration is one of its palette.

@@ -116,6 +116,74 @@ pub(super) fn maximum<S: Simd>(s: S, values: [S::V; 4], names: [f32; 4]) -> (S::
     (s.max(s.splat(0.0), best), name)
 }
 
+/// Loads a vector of which `count` lanes are there, all of them if `FULL`; zeros in the others.
+///
+/// # Safety
+/// They are readable.
+#[inline(always)]
+pub(super) unsafe fn load<S: Simd, const FULL: bool>(s: S, from: *const f32, count: usize) -> S::V {
+    // SAFETY: the caller vouches for it.
+    unsafe {
+        match FULL {
+            true => s.load(from),
+            false if S::REGISTERS >= 16 => s.load_first(from, count),
+            // Without masks that is a branch a lane.
+            false => {
+                let mut lanes = [0.0; 16];
+                std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), count);
+                s.load(lanes.as_ptr())
+            }
+        }
+    }
+}
+
+/// Stores a vector of which `count` lanes are wanted, all of them if `FULL`.
+///
+/// # Safety
+/// They are writable.
+#[inline(always)]
+pub(super) unsafe fn store<S: Simd, const FULL: bool>(s: S, to: *mut f32, value: S::V, count: usize) {
+    // SAFETY: the caller vouches for it.
+    unsafe {
+        match FULL {
+            true => s.store(to, value),
+            false if S::REGISTERS >= 16 => s.store_first(to, value, count),
+            false => {
+                let mut lanes = [0.0; 16];
+                s.store(lanes.as_mut_ptr(), value);
+                std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, count);
+            }
+        }
+    }
+}
+
+/// Stores a vector of maxima, and in `kept`, if there is any, which of its window each was; `count` lanes, all if `FULL`.
+///
+/// # Safety
+/// They are writable in both.
+#[inline(always)]
+pub(super) unsafe fn store_maxima<S: Simd, const FULL: bool>(
+    s: S,
+    [maxima, corners]: [S::V; 2],
+    output: *mut f32,
+    kept: Option<*mut u8>,
+    count: usize,
+) {
+    // SAFETY: the caller vouches for it; the bytes between have room for the widest vector.
+    unsafe {
+        store::<S, FULL>(s, output, maxima, count);
+        match kept {
+            Some(kept) if FULL => s.store_bytes(kept, corners),
+            Some(kept) => {
+                let mut bytes = [0; 16];
+                s.store_bytes(bytes.as_mut_ptr(), corners);
+                std::ptr::copy_nonoverlapping(bytes.as_ptr(), kept, count);
+            }
+            None => {}
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! The forward pass: bias, relu and pooling of the sums, while they are in the first cache.
 
-use super::super::block::{Block, maximum};
+use super::super::block::{Block, load, maximum, store, store_maxima};
 use super::panels::BLOCK;
 use super::sliding::Strip;
 use crate::engine::cpu::simd::{Level, Simd, Vectorized, vectorize};
@@ -53,8 +53,8 @@ impl Outputs<'_> {
     fn bias<S: Simd, const FULL: bool>(&self, s: S, filter: usize) -> S::V {
         match self.bias {
             None => s.splat(0.0),
-            // SAFETY: the slice is so long.
-            Some(bias) => unsafe { load::<S, FULL>(s, &bias[filter..]) },
+            // SAFETY: one bias a filter, as many as lanes or all that are left.
+            Some(bias) => unsafe { load::<S, FULL>(s, bias[filter..].as_ptr(), bias.len() - filter) },
         }
     }
 
@@ -73,7 +73,7 @@ impl Outputs<'_> {
                     let value = s.add(s.load(from.as_ptr().add(column * BLOCK)), bias);
                     let value = if self.relu { s.max(s.splat(0.0), value) } else { value };
                     let to = to.as_mut_ptr().add(column * filters + filter);
-                    if FULL { s.store(to, value) } else { s.store_first(to, value, filters - filter) }
+                    store::<S, FULL>(s, to, value, filters - filter);
                 }
             }
         }
@@ -99,34 +99,11 @@ impl Outputs<'_> {
                     let from = from.as_ptr().add(column * 2 * BLOCK);
                     let window = corners.map(|corner| s.add(s.load(from.add(corner)), bias));
                     let (best, corner) = maximum(s, window, [0.0, 1.0, 2.0, 3.0]);
+                    let kept = (!self.kept.is_empty()).then(|| self.kept.as_mut_ptr().add(start + column * filters));
                     let to = to.as_mut_ptr().add(column * filters);
-                    if FULL {
-                        s.store(to, best)
-                    } else {
-                        s.store_first(to, best, count)
-                    }
-                    if !self.kept.is_empty() {
-                        let kept = self.kept.as_mut_ptr().add(start + column * filters);
-                        if FULL {
-                            s.store_bytes(kept, corner);
-                        } else {
-                            let mut bytes = [0; 16];
-                            s.store_bytes(bytes.as_mut_ptr(), corner);
-                            std::ptr::copy_nonoverlapping(bytes.as_ptr(), kept, count);
-                        }
-                    }
+                    store_maxima::<S, FULL>(s, [best, corner], to, kept, count);
                 }
             }
         }
     }
-}
-
-/// The first vector of a slice, zeros where that is shorter.
-///
-/// # Safety
-/// The slice is as long as a vector, if `FULL`.
-#[inline(always)]
-unsafe fn load<S: Simd, const FULL: bool>(s: S, from: &[f32]) -> S::V {
-    // SAFETY: the caller vouches for it; or as many are loaded as are there.
-    unsafe { if FULL { s.load(from.as_ptr()) } else { s.load_first(from.as_ptr(), from.len()) } }
 }

@@ -161,7 +161,7 @@ impl Sliding {
         let [slots, sums] = self.pieces(inputs.images).map(|len| carve(&mut rest, len));
         // SAFETY: two numbers of 16 bits lie in each float, of which any bits are one.
         let slots = unsafe { std::slice::from_raw_parts_mut(slots.as_mut_ptr().cast::<u16>(), 2 * slots.len()) };
-        let tiles = amx.tiles();
+        let mut tiles = amx.tiles();
         let step = self.band();
         let band = |image, band: usize| Band { image, rows: band * step..self.rows.min((band + 1) * step) };
         let of_image = |image| (0..self.rows.div_ceil(step)).map(move |number| band(image, number));
@@ -184,7 +184,7 @@ impl Sliding {
                             pitch: self.pitch(),
                         };
                         let from = slot[(row - band.rows.start) * self.pitch() * self.pixel()..].as_ptr();
-                        self.strip_sums(&tiles, from, inputs.weights, &strip, sums);
+                        self.strip_sums(&mut tiles, from, inputs.weights, &strip, sums);
                         outputs.take(&strip, sums);
                     }
                 }
@@ -230,7 +230,7 @@ impl Sliding {
     }
 
     /// The sums of a strip, whose first row starts at `from` in the high part of the first group.
-    fn strip_sums(&self, tiles: &Tiles, from: *const u16, weights: &[f32], strip: &Strip, sums: &mut [f32]) {
+    fn strip_sums(&self, tiles: &mut Tiles, from: *const u16, weights: &[f32], strip: &Strip, sums: &mut [f32]) {
         let positions = (strip.rows.len() - 1) * strip.pitch + self.columns;
         assert!(sums.len() >= positions.next_multiple_of(SIDE) * BLOCK);
         let panels = self.panels();
@@ -262,7 +262,7 @@ impl Sliding {
     #[inline(always)]
     unsafe fn block<const PARTS: usize, const ROWS: usize, const COLUMNS: usize>(
         &self,
-        tiles: &Tiles,
+        tiles: &mut Tiles,
         from: *const u16,
         panels: &Panels,
         weights: &[f32],

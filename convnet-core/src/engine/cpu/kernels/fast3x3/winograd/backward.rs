@@ -4,13 +4,13 @@
 //! to the output that was its maximum first; most of the work is then on zeros, so [`super::super::sparse`] is the
 //! better way wherever there is one.
 
-use super::super::block::{Block, carve, carved};
+use super::super::block::{Block, carve, carved, load, store};
 use super::blocking::{Blocking, Sums};
 use super::forward::{Input, Place, transform_input};
 use super::outer::Outer;
 use super::product::{Factors, PANEL, Slice, apart};
 use super::transform::{Added, F, Strided, Tile as Maps, square};
-use super::{Tile, Winograd, even, load, padded, store, vectors};
+use super::{Tile, Winograd, even, padded, vectors};
 use crate::engine::cpu::kernel::Backward;
 use crate::engine::cpu::simd::{Simd, Vectorized};
 use std::ops::Range;

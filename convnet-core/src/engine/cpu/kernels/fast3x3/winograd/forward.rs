@@ -1,11 +1,11 @@
 //! The forward pass: input transform, products, output transform.
 
-use super::super::block::{Block, carve, carved, maximum};
+use super::super::block::{Block, carve, carved, load, maximum, store, store_maxima};
 use super::blocking::Blocking;
 use super::edges::{Kind, Rows, SHORT};
 use super::product::{Factors, PANEL, Slice, apart};
 use super::transform::{F, Map, ShortInput, ShortOutput, Strided, Tile as Maps, rectangle};
-use super::{Tile, Winograd, load, padded, store, vectors};
+use super::{Tile, Winograd, padded, vectors};
 use crate::engine::cpu::kernel::Forward;
 use crate::engine::cpu::simd::{Simd, Vectorized};
 
@@ -261,17 +261,8 @@ fn transform_output<S, V, H, const A: usize, const P: usize, const B: usize, con
             // SAFETY: the position is in the map, whose length was checked at the door; `kept` is as long, if it is not
             // empty.
             unsafe {
-                store::<S, FULL>(s, target.output.as_mut_ptr().add(at), best, count);
-                if !target.kept.is_empty() {
-                    let kept = target.kept.as_mut_ptr().add(at);
-                    if FULL {
-                        s.store_bytes(kept, corner);
-                    } else {
-                        let mut bytes = [0; 16];
-                        s.store_bytes(bytes.as_mut_ptr(), corner);
-                        std::ptr::copy_nonoverlapping(bytes.as_ptr(), kept, count);
-                    }
-                }
+                let kept = (!target.kept.is_empty()).then(|| target.kept.as_mut_ptr().add(at));
+                store_maxima::<S, FULL>(s, [best, corner], target.output.as_mut_ptr().add(at), kept, count);
             }
         }
     }

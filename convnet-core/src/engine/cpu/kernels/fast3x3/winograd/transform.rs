@@ -9,7 +9,7 @@
 //! M = 4 0, ±√½, ∞, ±√2, as many operations as 0, ±1, ±2, ∞; the first four make up the short sides of [`super::edges`].
 //! Larger tiles lose digits.
 
-use super::{load, store};
+use super::super::block::{load, store};
 use crate::engine::cpu::simd::Simd;
 
 /// A linear map from `A` to `B` values.
