@@ -11,7 +11,8 @@ mod keras;
 mod naive;
 
 use convnet::data::Samples;
-use convnet::engine::cpu::executor::{Executor, PullBack, Settings};
+use convnet::engine::PullBack;
+use convnet::engine::cpu::executor::{Executor, Settings};
 use convnet::engine::cpu::simd::Level;
 use convnet::plan::Plan;
 use convnet::prelude::*;

@@ -6,7 +6,7 @@
 mod fit;
 mod trainer;
 
-pub use crate::engine::cpu::executor::PullBack;
+pub use crate::engine::PullBack;
 pub use fit::{Callback, Fit};
 pub use trainer::LayerOutput;
 use trainer::Trainer;

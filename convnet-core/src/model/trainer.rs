@@ -3,10 +3,10 @@
 use super::count_error;
 use super::fit::{Callback, Fit};
 use crate::data::Samples;
-use crate::engine::Precision;
 use crate::engine::cpu::aligned::Floats;
-use crate::engine::cpu::executor::{Executor, Outcome, PullBack, Settings, Weights};
+use crate::engine::cpu::executor::{Executor, Outcome, Settings, Weights};
 use crate::engine::cpu::simd::Level;
+use crate::engine::{Precision, PullBack};
 use crate::layers::Activation;
 use crate::plan::Plan;
 use crate::shape::Shape;

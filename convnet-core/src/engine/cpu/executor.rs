@@ -15,7 +15,6 @@
 mod predict;
 mod update;
 
-pub use predict::PullBack;
 pub use update::{Update, Weights};
 
 use super::aligned::{Floats, LINE};

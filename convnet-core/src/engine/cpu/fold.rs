@@ -9,7 +9,7 @@
 use super::executor::Settings;
 use super::kernel::Kernel;
 use super::kernels;
-use super::lower::Lowered;
+use crate::engine::graph::Operation;
 use crate::layers::batch_normalization;
 use crate::layers::{Activation, Op};
 use crate::shape::Shape;
@@ -32,7 +32,7 @@ pub(super) struct Fold {
 impl Fold {
     /// Folds the head of these operations, which are linked (see [`linked`]), if it is a layer with a normalisation behind it;
     /// gives how many operations that are.
-    pub fn new(operations: &[Lowered], settings: &Settings) -> Option<(Fold, usize)> {
+    pub fn new(operations: &[Operation], settings: &Settings) -> Option<(Fold, usize)> {
         let [head, below, rest @ ..] = operations else { return None };
         let Op::BatchNormalization(spec) = below.op else { return None };
         let (op, bias) = biased(head.op)?;
@@ -40,7 +40,7 @@ impl Fold {
             return None;
         }
         let (op, rest) = match rest {
-            [Lowered { op: Op::Activation(activation), .. }, rest @ ..] => (op.with_activation(*activation), rest),
+            [Operation { op: Op::Activation(activation), .. }, rest @ ..] => (op.with_activation(*activation), rest),
             _ => (op, rest),
         };
         let inside = operations.len() - rest.len();
@@ -110,7 +110,7 @@ fn biased(op: Op) -> Option<(Op, bool)> {
 
 /// How many of these operations a kernel may cover: as long as nothing else sees the tensors in between, and each operation
 /// takes them in the shape in which the one before makes them (a `Reshape` is no operation).
-pub(super) fn linked(operations: &[Lowered], consumers: &[usize]) -> usize {
+pub(super) fn linked(operations: &[Operation], consumers: &[usize]) -> usize {
     let links = operations.windows(2).take_while(|pair| {
         let [above, below] = pair else { return false };
         consumers[above.result] == 1 && below.inputs == [above.result] && below.input.same(&above.output)

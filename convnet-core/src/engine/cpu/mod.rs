@@ -10,7 +10,6 @@ mod fold;
 pub mod kernel;
 pub mod kernels;
 mod layout;
-mod lower;
 mod memory;
 mod pass;
 pub mod pool;

@@ -10,7 +10,7 @@ use super::kernel::Kernel;
 use super::kernels;
 use super::kernels::batch_normalization::BatchStatistics;
 use super::kernels::wide_dense::WideDense;
-use super::lower::{Graph, Lowered};
+use crate::engine::graph::{Graph, Operation};
 use crate::layers::{Activation, Op};
 use crate::plan::Plan;
 use crate::shape::Shape;
@@ -120,7 +120,7 @@ impl Program {
     pub fn new(plan: &Plan, settings: &Settings) -> Program {
         let mut graph = Graph::new(plan);
         graph.join_activations();
-        let asked = asked_for(plan, &graph, settings.input_gradient);
+        let asked = graph.asked_for(plan, settings.input_gradient);
         let (mut steps, derived) = steps(plan, &graph, &asked, settings);
         let (forward, folded) = forward(&graph, &steps, settings);
         mark_first(&mut steps, graph.tensors.len());
@@ -202,17 +202,6 @@ impl Step {
     }
 }
 
-/// For each tensor whether its gradient is asked for: where weights that training changes lie on the way to it.
-fn asked_for(plan: &Plan, graph: &Graph, input_gradient: bool) -> Vec<bool> {
-    let mut asked = vec![false; graph.tensors.len()];
-    asked[0] = input_gradient;
-    for operation in &graph.operations {
-        let learns = plan.layers[operation.layer].trainable_params() > 0;
-        asked[operation.result] = learns || operation.inputs.iter().any(|&input| asked[input]);
-    }
-    asked
-}
-
 /// The steps, and how many floats they derive from the weights.
 fn steps(plan: &Plan, graph: &Graph, asked: &[bool], settings: &Settings) -> (Vec<Step>, usize) {
     let consumers = graph.consumers();
@@ -284,7 +273,7 @@ fn made(steps: &[Step], sizes: Vec<usize>) -> Vec<usize> {
 /// What the head of these operations becomes, and how many of them it covers.
 fn action(
     plan: &Plan,
-    operations: &[Lowered],
+    operations: &[Operation],
     consumers: &[usize],
     asked: &[bool],
     settings: &Settings,

@@ -2,6 +2,7 @@
 
 use super::{Executor, LANES, Outcome, sum_outcomes};
 use crate::data::Samples;
+use crate::engine::PullBack;
 use crate::engine::cpu::disjoint::Disjoint;
 use crate::engine::cpu::kernels::activate;
 use crate::engine::cpu::layout::Layout;
@@ -150,15 +151,4 @@ impl Executor {
         }
         result
     }
-}
-
-/// What [`Executor::pull_back`] gives.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PullBack {
-    /// The network's outputs, one row an image.
-    pub outputs: Vec<f32>,
-    /// Gradient with respect to all parameters, in the order of the flat buffer.
-    pub d_weights: Vec<f32>,
-    /// Gradient with respect to the inputs.
-    pub d_input: Vec<f32>,
 }

@@ -1,4 +1,4 @@
-//! From the layers of a plan to the operations that kernels are chosen for.
+//! From the layers of a plan to the operations that every engine chooses its kernels for.
 //!
 //! What moves nothing disappears (`Flatten`, `Reshape`, a linear `Activation`): its output is its input's memory. A
 //! separable convolution becomes the two that it is. An activation that stands alone behind a layer that can apply it
@@ -12,7 +12,7 @@ use std::ops::Range;
 
 /// One operation on tensors, which are numbered anew: 0 is the network's input.
 #[derive(Clone, Debug)]
-pub(super) struct Lowered {
+pub(super) struct Operation {
     pub op: Op,
     pub input: Shape,
     pub output: Shape,
@@ -27,7 +27,7 @@ pub(super) struct Lowered {
 
 /// The operations of a network.
 pub(super) struct Graph {
-    pub operations: Vec<Lowered>,
+    pub operations: Vec<Operation>,
     /// Values an image of each tensor.
     pub tensors: Vec<usize>,
     /// The tensor that is the network's output.
@@ -55,7 +55,7 @@ impl Graph {
         let alias = inputs[0];
         let weights = span(layer.weights().iter().map(|weight| weight.range()));
         let (input, output) = (layer.input, layer.output);
-        let lowered = Lowered { op, input, output, inputs, result: 0, weights, layer: number };
+        let lowered = Operation { op, input, output, inputs, result: 0, weights, layer: number };
         match op {
             Op::Flatten | Op::Reshape(_) | Op::Activation(Activation::Linear) => alias,
             Op::SeparableConv2D(spec) => {
@@ -66,7 +66,7 @@ impl Graph {
                 );
                 let cut = layer.weights()[0].range().end;
                 let whole = lowered;
-                let depthwise = Lowered {
+                let depthwise = Operation {
                     op: Op::DepthwiseConv2D(spec.depthwise()),
                     output: shape,
                     weights: whole.weights.start..cut,
@@ -74,16 +74,22 @@ impl Graph {
                 };
                 let between = self.add(depthwise);
                 let op = Op::Conv2D(spec.pointwise());
-                self.add(Lowered { op, input: shape, inputs: vec![between], weights: cut..whole.weights.end, ..whole })
+                self.add(Operation {
+                    op,
+                    input: shape,
+                    inputs: vec![between],
+                    weights: cut..whole.weights.end,
+                    ..whole
+                })
             }
             _ => self.add(lowered),
         }
     }
 
-    fn add(&mut self, operation: Lowered) -> usize {
+    fn add(&mut self, operation: Operation) -> usize {
         let result = self.tensors.len();
         self.tensors.push(operation.output.len());
-        self.operations.push(Lowered { result, ..operation });
+        self.operations.push(Operation { result, ..operation });
         result
     }
 
@@ -93,6 +99,18 @@ impl Graph {
         self.operations.iter().flat_map(|operation| &operation.inputs).for_each(|&tensor| consumers[tensor] += 1);
         consumers[self.output] += 1;
         consumers
+    }
+
+    /// For each tensor whether its gradient is asked for: where weights that training changes lie on the way to it, and
+    /// everywhere if `input_gradient` asks for that of the network's input.
+    pub fn asked_for(&self, plan: &Plan, input_gradient: bool) -> Vec<bool> {
+        let mut asked = vec![false; self.tensors.len()];
+        asked[0] = input_gradient;
+        for operation in &self.operations {
+            let learns = plan.layers[operation.layer].trainable_params() > 0;
+            asked[operation.result] = learns || operation.inputs.iter().any(|&input| asked[input]);
+        }
+        asked
     }
 
     /// Lets activations join the layers that they stand behind, where nothing else sees what lies between.
