@@ -133,7 +133,9 @@ pub mod prelude {
     pub use convnet_core::Network;
     pub use convnet_core::data::{DataFor, DataSet, ImageSet, VectorSet, datasets};
     pub use convnet_core::engine::Precision;
-    pub use convnet_core::model::{Callback, Fit, Model};
+    #[cfg(feature = "cuda")]
+    pub use convnet_core::engine::cuda::Cuda;
+    pub use convnet_core::model::{Callback, Device, Fit, Model};
     pub use convnet_core::train::{Adam, AdamW, Optimizer, RmsProp, Sgd};
     pub use convnet_core::train::{
         BinaryCrossentropy, CategoricalCrossentropy, Loss, MeanSquaredError, SparseCategoricalCrossentropy,

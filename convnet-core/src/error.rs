@@ -96,6 +96,9 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// The GPU, its driver or a library of CUDA is not there or refuses something.
+    #[error("CUDA: {0}")]
+    Cuda(String),
     /// A plot could not be drawn.
     #[error("cannot draw {}: {reason}", path.display())]
     Plot {

@@ -3,12 +3,17 @@
 //! [`Model`] carries the network's type, so that data sets of another shape do not fit; everything else happens in
 //! `Trainer`, which knows the plan only, so that a program pays for the training code once and not for each network.
 
+mod device;
 mod fit;
+mod insight;
+#[cfg(feature = "cuda")]
+mod on_cuda;
 mod trainer;
 
 pub use crate::engine::PullBack;
+pub use device::Device;
 pub use fit::{Callback, Fit};
-pub use trainer::LayerOutput;
+pub use insight::LayerOutput;
 use trainer::Trainer;
 
 use crate::data::DataFor;
@@ -71,6 +76,26 @@ impl<N: Network> Model<N> {
         self
     }
 
+    /// Where the network runs from now on: `Cuda::device(0)?`, or [`Device::Cpu`], where it runs when nobody says so. Weights
+    /// and the optimizer's state go with it, at any time.
+    ///
+    /// On a GPU products are made in TF32 unless [`Model::precision`] or [`Model::exact`] says otherwise; all tensors of a
+    /// batch are in its memory at once; and [`Model::layer_outputs`] still computes on the processor.
+    ///
+    /// ```no_run
+    /// # use convnet::prelude::*;
+    /// # convnet! { type Tiny = [Input(4, 4, 1), Flatten(), Dense(2, activation = "softmax")]; }
+    /// # fn main() -> convnet::Result<()> {
+    /// # #[cfg(feature = "cuda")]
+    /// let mut model = Model::<Tiny>::compile(RmsProp::default(), CategoricalCrossentropy::default()).on(Cuda::device(0)?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on(mut self, device: impl Into<Device>) -> Self {
+        self.trainer.set_device(device.into());
+        self
+    }
+
     /// Leaves out kernels that sum in another order than written (Winograd and the like); slower.
     pub fn exact(mut self, exact: bool) -> Self {
         self.trainer.set_exact(exact);
@@ -78,7 +103,8 @@ impl<N: Network> Model<N> {
     }
 
     /// Allows products of less precise factors, where the processor is faster for it; without effect on one that is not,
-    /// and with [`Model::exact`].
+    /// and with [`Model::exact`]. A GPU with tensor cores for it (compute capability 8.0) takes
+    /// [`Precision::Tf32`] if nobody says otherwise, and [`Precision::F32`] if that is asked for.
     pub fn precision(mut self, precision: Precision) -> Self {
         self.trainer.set_precision(precision);
         self
@@ -98,7 +124,8 @@ impl<N: Network> Model<N> {
     /// # Errors
     /// [`Error::Argument`] for settings that make no sense, [`Error::Data`] for labels beyond the network's classes,
     /// [`Error::LossNotFinite`] and [`Error::WeightsNotFinite`] when loss or weights are no longer numbers; the weights
-    /// are then those under which the loss last was one.
+    /// are then those under which the loss last was one. `Error::Cuda` where a GPU has too little memory, lacks NVRTC, or
+    /// fails; weights and optimizer are then as they were before the call.
     pub fn fit<S: DataFor<N::Input>>(&mut self, set: &S, options: Fit<'_, N::Input>) -> Result<History> {
         self.trainer.fit(set.samples(), options)
     }
@@ -106,7 +133,7 @@ impl<N: Network> Model<N> {
     /// Mean loss and accuracy over `set`.
     ///
     /// # Errors
-    /// [`Error::Data`] for labels beyond the network's classes.
+    /// [`Error::Data`] for labels beyond the network's classes; `Error::Cuda` as for [`Model::fit`].
     pub fn evaluate<S: DataFor<N::Input>>(&mut self, set: &S) -> Result<Score> {
         self.trainer.evaluate(set.samples())
     }
@@ -115,7 +142,7 @@ impl<N: Network> Model<N> {
     /// trained on (for byte images: divided by 255), channels last.
     ///
     /// # Errors
-    /// [`Error::Data`] where the number of values is no multiple of an image's.
+    /// [`Error::Data`] where the number of values is no multiple of an image's; `Error::Cuda` as for [`Model::fit`].
     pub fn predict(&mut self, images: &[f32]) -> Result<Vec<f32>> {
         self.trainer.predict(images)
     }
@@ -123,7 +150,7 @@ impl<N: Network> Model<N> {
     /// The output of every layer for the given images: the activations that section 5.4 of the book looks at.
     ///
     /// # Errors
-    /// As for [`Model::predict`].
+    /// [`Error::Data`] as for [`Model::predict`].
     pub fn layer_outputs(&self, images: &[f32]) -> Result<Vec<LayerOutput>> {
         self.trainer.layer_outputs(images)
     }
@@ -132,7 +159,7 @@ impl<N: Network> Model<N> {
     /// respect to the outputs is `d_outputs` (one row an image): what gradient ascent and Grad-CAM are made of.
     ///
     /// # Errors
-    /// [`Error::Data`] where the number of values is another.
+    /// [`Error::Data`] where the number of values is another; `Error::Cuda` as for [`Model::fit`].
     pub fn pull_back(&self, images: &[f32], d_outputs: &[f32]) -> Result<PullBack> {
         self.trainer.pull_back(images, d_outputs)
     }

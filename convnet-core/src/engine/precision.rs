@@ -1,10 +1,16 @@
 //! How precisely products are made.
 
+use crate::{Error, Result};
+use std::str::FromStr;
+
 /// What the factors of a network's products are rounded to. Sums are always of single precision.
 ///
-/// The default is the most precise. A lower one takes effect only where the processor is faster for it, which today means
-/// the forward pass of 3×3 convolutions with 16 channels and more on Intel processors with AMX (4th generation Xeon and
-/// later, on Linux); everything else stays in single precision.
+/// The default is the most precise on a processor, and [`Precision::Tf32`] on a GPU. A lower one takes effect only where
+/// the machine is faster for it: in all products on NVIDIA GPUs of compute capability 8.0 and above, and in the forward
+/// pass of 3×3 convolutions with 16 channels and more on Intel processors with AMX (4th generation Xeon and later, on
+/// Linux). Everything else stays in single precision.
+///
+/// Written as text it is `f32`, `tf32` or `bf16`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Precision {
@@ -16,4 +22,37 @@ pub enum Precision {
     /// Single precision, 24 significant bits: outputs within 10⁻⁵ of the largest after a whole network.
     #[default]
     F32,
+}
+
+impl FromStr for Precision {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "f32" => Ok(Precision::F32),
+            "tf32" => Ok(Precision::Tf32),
+            "bf16" => Ok(Precision::Bf16),
+            _ => Err(Error::Argument {
+                argument: "precision",
+                expected: "f32, tf32 or bf16".to_owned(),
+                found: format!("`{text}`"),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_read_from_text() {
+        let read = |text: &str| text.parse::<Precision>();
+        assert_eq!(
+            ["f32", "tf32", "bf16"].map(|text| read(text).unwrap()),
+            [Precision::F32, Precision::Tf32, Precision::Bf16]
+        );
+        let error = read("fp16").unwrap_err().to_string();
+        assert_eq!(error, "precision: expected f32, tf32 or bf16, found `fp16`");
+    }
 }

@@ -1,15 +1,17 @@
 //! Training, evaluation and prediction of a plan, whatever its type.
 
 use super::count_error;
+use super::device::Device;
 use super::fit::{Callback, Fit};
+#[cfg(feature = "cuda")]
+use super::on_cuda::CudaEngine;
 use crate::data::Samples;
+use crate::engine::Precision;
 use crate::engine::cpu::aligned::Floats;
 use crate::engine::cpu::executor::{Executor, Outcome, Settings, Weights};
 use crate::engine::cpu::simd::Level;
-use crate::engine::{Precision, PullBack};
 use crate::layers::Activation;
 use crate::plan::Plan;
-use crate::shape::Shape;
 use crate::train::{Epoch, History, Loss, Optimizer, Progress, Score, Verbose, shuffle};
 use crate::{Error, Result, onnx, weights};
 use std::ops::Range;
@@ -18,25 +20,31 @@ use std::time::Instant;
 
 /// A plan with weights, an optimizer and a loss.
 pub(super) struct Trainer {
-    plan: Plan,
-    optimizer: Optimizer,
-    loss: Loss,
-    seed: u64,
-    settings: Settings,
-    weights: Floats,
+    pub(super) plan: Plan,
+    pub(super) optimizer: Optimizer,
+    pub(super) loss: Loss,
+    pub(super) seed: u64,
+    pub(super) settings: Settings,
+    /// Where it runs, and what somebody asked for there.
+    pub(super) device: Device,
+    pub(super) precision: Option<Precision>,
+    pub(super) weights: Floats,
     /// Whether the weights are still as drawn from the seed.
-    fresh: bool,
+    pub(super) fresh: bool,
     /// The weights before the last step, and whether there was one since they were set: what remains when a step ends
     /// in numbers that are none. As long as the weights; made when training begins.
-    previous: Floats,
-    has_previous: bool,
+    pub(super) previous: Floats,
+    pub(super) has_previous: bool,
     /// The optimizer's state, as long as the weights each; made when training begins.
-    slots: Vec<Vec<f32>>,
+    pub(super) slots: Vec<Vec<f32>>,
     /// Steps and epochs trained so far.
-    steps: u64,
-    epochs: u64,
+    pub(super) steps: u64,
+    pub(super) epochs: u64,
     /// Made when first needed, and anew when threads or exactness change.
     executor: Option<Executor>,
+    /// The same on a GPU.
+    #[cfg(feature = "cuda")]
+    pub(super) cuda: CudaEngine,
 }
 
 /// A trainer's parts, borrowed one by one.
@@ -50,12 +58,13 @@ struct Parts<'a> {
     steps: &'a mut u64,
 }
 
-/// What [`Trainer::run_epoch`] needs to know of the whole run.
-struct Run<'a> {
-    samples: &'a Samples,
-    order: Vec<u32>,
-    batch_size: usize,
-    shuffle: bool,
+/// What an epoch needs to know of the whole run.
+pub(super) struct Run<'a> {
+    pub samples: &'a Samples,
+    pub order: Vec<u32>,
+    pub batch_size: usize,
+    pub shuffle: bool,
+    pub validation: Option<(&'a Samples, Range<usize>)>,
 }
 
 impl Trainer {
@@ -66,6 +75,8 @@ impl Trainer {
             loss,
             seed: 0,
             settings: Settings::default(),
+            device: Device::Cpu,
+            precision: None,
             weights: Floats::zeros(plan.params),
             fresh: true,
             previous: Floats::default(),
@@ -74,6 +85,8 @@ impl Trainer {
             steps: 0,
             epochs: 0,
             executor: None,
+            #[cfg(feature = "cuda")]
+            cuda: CudaEngine::default(),
         };
         trainer.set_seed(0);
         trainer
@@ -83,10 +96,14 @@ impl Trainer {
         self.seed = seed;
         if self.fresh {
             weights::initialize(&self.plan, seed, &mut self.weights);
-            if let Some(executor) = &mut self.executor {
-                executor.prepare(&self.weights);
-            }
+            self.tell_engines();
         }
+    }
+
+    pub(super) fn set_device(&mut self, device: Device) {
+        self.device = device;
+        #[cfg(feature = "cuda")]
+        self.cuda.forget();
     }
 
     pub(super) fn set_threads(&mut self, threads: usize) {
@@ -100,6 +117,7 @@ impl Trainer {
     }
 
     pub(super) fn set_precision(&mut self, precision: Precision) {
+        self.precision = Some(precision);
         self.settings.precision = precision;
         self.executor = None;
     }
@@ -143,9 +161,22 @@ impl Trainer {
     fn weights_changed(&mut self) {
         self.fresh = false;
         self.has_previous = false;
+        self.tell_engines();
+    }
+
+    /// The weights are others than the engines know.
+    pub(super) fn tell_engines(&mut self) {
         if let Some(executor) = &mut self.executor {
             executor.prepare(&self.weights);
         }
+        #[cfg(feature = "cuda")]
+        self.cuda.weights_changed();
+    }
+
+    /// Gives up the CPU's engine, which is made anew when it is needed.
+    #[cfg(feature = "cuda")]
+    pub(super) fn forget_cpu(&mut self) {
+        self.executor = None;
     }
 
     /// The engine, ready for the weights, and what it works with.
@@ -187,8 +218,8 @@ impl Trainer {
         if let Some((samples, _)) = &validation {
             self.check("validation", samples)?;
         }
-        let run = Run { samples, order: (0..trained_on as u32).collect(), batch_size, shuffle };
-        self.run(run, epochs, validation, &mut callbacks, verbose)
+        let run = Run { samples, order: (0..trained_on as u32).collect(), batch_size, shuffle, validation };
+        self.run(run, epochs, &mut callbacks, verbose)
     }
 
     /// Whether network, loss and the labels of a set go together.
@@ -210,7 +241,6 @@ impl Trainer {
         &mut self,
         mut run: Run<'_>,
         epochs: usize,
-        validation: Option<(&Samples, Range<usize>)>,
         callbacks: &mut [Box<dyn Callback + '_>],
         verbose: Verbose,
     ) -> Result<History> {
@@ -219,16 +249,19 @@ impl Trainer {
         if self.previous.len() != params {
             self.previous = Floats::zeros(params);
         }
-        let batch = run.batch_size.min(run.order.len());
-        self.parts().executor.reserve_training(batch);
+        self.begin(&run)?;
         let mut history = History::with_capacity(epochs);
         let mut progress = Progress::new(verbose, epochs, run.order.len().div_ceil(run.batch_size));
         for number in 1..=epochs {
             progress.epoch(number);
             let start = Instant::now();
-            let training = self.run_epoch(&mut run, number, &mut progress)?.score();
+            if run.shuffle {
+                shuffle(&mut run.order, self.seed, self.epochs);
+            }
+            let training = self.epoch(&run, number, &mut progress)?.score();
+            self.epochs += 1;
             let duration = start.elapsed();
-            let validation = validation.as_ref().map(|(samples, range)| self.losses(samples, range.clone()).score());
+            let validation = self.validate(&run)?.map(|outcome| outcome.score());
             let epoch = Epoch { number, training, validation, duration };
             progress.end(&epoch);
             history.push(&epoch);
@@ -240,12 +273,44 @@ impl Trainer {
                 break;
             }
         }
+        self.end()?;
         Ok(history)
     }
 
-    fn run_epoch(&mut self, run: &mut Run<'_>, number: usize, progress: &mut Progress) -> Result<Outcome> {
-        if run.shuffle {
-            shuffle(&mut run.order, self.seed, self.epochs);
+    /// Makes the engine ready for training.
+    fn begin(&mut self, run: &Run<'_>) -> Result<()> {
+        #[cfg(feature = "cuda")]
+        if let Device::Cuda(_) = self.device {
+            return self.begin_on_cuda(run);
+        }
+        let batch = run.batch_size.min(run.order.len());
+        self.parts().executor.reserve_training(batch);
+        Ok(())
+    }
+
+    /// Brings back what an engine has elsewhere.
+    fn end(&mut self) -> Result<()> {
+        #[cfg(feature = "cuda")]
+        if let Device::Cuda(_) = self.device {
+            return self.end_on_cuda();
+        }
+        Ok(())
+    }
+
+    fn validate(&mut self, run: &Run<'_>) -> Result<Option<Outcome>> {
+        let Some((samples, range)) = &run.validation else { return Ok(None) };
+        #[cfg(feature = "cuda")]
+        if let Device::Cuda(_) = self.device {
+            return self.validate_on_cuda(samples, range.len()).map(Some);
+        }
+        self.losses(samples, range.clone()).map(Some)
+    }
+
+    /// An epoch in the order of `run`.
+    fn epoch(&mut self, run: &Run<'_>, number: usize, progress: &mut Progress) -> Result<Outcome> {
+        #[cfg(feature = "cuda")]
+        if let Device::Cuda(_) = self.device {
+            return self.epoch_on_cuda(run, number, progress);
         }
         let mut total = Outcome::default();
         for (step, batch) in run.order.chunks(run.batch_size).enumerate() {
@@ -254,7 +319,6 @@ impl Trainer {
             let score = total.score();
             progress.step(step + 1, score.loss, score.accuracy);
         }
-        self.epochs += 1;
         Ok(total)
     }
 
@@ -286,7 +350,7 @@ impl Trainer {
 
     /// Takes the last step back, if there was one, and lets the optimizer begin anew: its state has seen the same
     /// numbers.
-    fn roll_back(&mut self) {
+    pub(super) fn roll_back(&mut self) {
         if self.has_previous {
             self.weights.copy_from_slice(&self.previous);
             self.weights_changed();
@@ -297,79 +361,38 @@ impl Trainer {
 
     pub(super) fn evaluate(&mut self, samples: &Samples) -> Result<Score> {
         self.check("evaluated", samples)?;
-        Ok(self.losses(samples, 0..samples.len()).score())
+        Ok(self.losses(samples, 0..samples.len())?.score())
     }
 
-    fn losses(&mut self, samples: &Samples, range: Range<usize>) -> Outcome {
+    fn losses(&mut self, samples: &Samples, range: Range<usize>) -> Result<Outcome> {
+        #[cfg(feature = "cuda")]
+        if let Device::Cuda(_) = self.device {
+            return self.losses_on_cuda(samples, range);
+        }
         let Parts { executor, weights, loss, .. } = self.parts();
         let images = range.len();
         let mut outcome = executor.evaluate(samples, range, weights, loss);
         outcome.loss += executor.penalty(weights) * images as f64;
-        outcome
+        Ok(outcome)
     }
 
     pub(super) fn predict(&mut self, images: &[f32]) -> Result<Vec<f32>> {
         let count = self.check_images(images)?;
         let mut outputs = vec![0.0; count * self.plan.output.len()];
+        #[cfg(feature = "cuda")]
+        if let Device::Cuda(_) = self.device {
+            self.predict_on_cuda(images, &mut outputs)?;
+            return Ok(outputs);
+        }
         let Parts { executor, weights, .. } = self.parts();
         executor.predict(images, &mut outputs, weights);
         Ok(outputs)
     }
 }
 
-/// One layer's output for some images.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LayerOutput {
-    /// The layer's name.
-    pub name: String,
-    /// Shape for one image.
-    pub shape: Shape,
-    /// The values, one image after the other.
-    pub values: Vec<f32>,
-}
-
-impl Trainer {
-    /// The output of every layer for the given images. Kernels may cover several layers, so each output comes from a run of
-    /// the layers that lead to it.
-    pub(super) fn layer_outputs(&self, images: &[f32]) -> Result<Vec<LayerOutput>> {
-        self.check_images(images)?;
-        let outputs = (1..=self.plan.layers.len()).map(|layers| {
-            let plan = self.plan.prefix(layers);
-            let mut executor = Executor::new(&plan, Settings { threads: 1, ..self.settings });
-            let weights = &self.weights[..plan.params];
-            executor.prepare(weights);
-            let mut values = vec![0.0; images.len() / plan.input.len() * plan.output.len()];
-            executor.predict(images, &mut values, weights);
-            LayerOutput { name: self.plan.layers[layers - 1].name.to_string(), shape: plan.output, values }
-        });
-        Ok(outputs.collect())
-    }
-
-    pub(super) fn pull_back(&self, images: &[f32], d_outputs: &[f32]) -> Result<PullBack> {
-        let count = self.check_images(images)?;
-        let expected = count * self.plan.output.len();
-        if d_outputs.len() != expected {
-            return Err(count_error("gradients of the outputs", expected.to_string(), d_outputs.len()));
-        }
-        let mut executor = Executor::new(&self.plan, Settings { input_gradient: true, threads: 1, ..self.settings });
-        executor.prepare(&self.weights);
-        Ok(executor.pull_back(images, d_outputs, &self.weights))
-    }
-
-    /// How many images these values are.
-    fn check_images(&self, images: &[f32]) -> Result<usize> {
-        let size = self.plan.input.len();
-        if images.len().is_multiple_of(size) {
-            Ok(images.len() / size)
-        } else {
-            Err(count_error("values of images", format!("a multiple of {size}"), images.len()))
-        }
-    }
-}
-
 impl Outcome {
     /// The means that Keras shows.
-    fn score(&self) -> Score {
+    pub(super) fn score(&self) -> Score {
         let images = self.images.max(1) as f64;
         Score { loss: (self.loss / images) as f32, accuracy: (self.correct as f64 / images) as f32 }
     }

@@ -108,7 +108,7 @@ impl Loss {
         }
     }
 
-    const fn takes_logits(&self) -> bool {
+    pub(crate) const fn takes_logits(&self) -> bool {
         match self {
             Loss::CategoricalCrossentropy(CategoricalCrossentropy { from_logits, .. })
             | Loss::SparseCategoricalCrossentropy(SparseCategoricalCrossentropy { from_logits })
@@ -117,7 +117,7 @@ impl Loss {
         }
     }
 
-    const fn label_smoothing(&self) -> f32 {
+    pub(crate) const fn label_smoothing(&self) -> f32 {
         match self {
             Loss::CategoricalCrossentropy(CategoricalCrossentropy { label_smoothing, .. })
             | Loss::BinaryCrossentropy(BinaryCrossentropy { label_smoothing, .. }) => *label_smoothing,

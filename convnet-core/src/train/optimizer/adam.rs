@@ -64,7 +64,7 @@ impl Default for AdamW {
 
 impl AdamW {
     /// The same without decay.
-    pub(super) fn adam(&self) -> Adam {
+    pub(crate) fn adam(&self) -> Adam {
         let AdamW { learning_rate, beta_1, beta_2, epsilon, .. } = *self;
         Adam { learning_rate, beta_1, beta_2, epsilon }
     }

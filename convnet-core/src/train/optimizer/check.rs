@@ -36,6 +36,6 @@ impl Setting {
 ///
 /// The float next to 0.999 is 0.99900001287, and the difference that matters, 0.001, is off by 1.3·10⁻⁵ of itself.
 /// Keras subtracts before it rounds to floats; so do we, with the number of at most seven decimals that was meant.
-pub(super) fn complement(x: f32) -> f64 {
+pub(crate) fn complement(x: f32) -> f64 {
     1.0 - (f64::from(x) * 1e7).round() / 1e7
 }

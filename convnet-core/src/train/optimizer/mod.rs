@@ -5,10 +5,10 @@
 //! parameter that start at zero, and may cut the parameters among its threads as it likes: the result is the same.
 
 mod adam;
-mod check;
+pub(crate) mod check;
 mod rms_prop;
 mod sgd;
-mod sweep;
+pub(crate) mod sweep;
 #[cfg(test)]
 mod tests;
 

@@ -16,7 +16,7 @@ pub const MAX_SLOTS: usize = 3;
 /// Below this a gradient, an average of gradients or a momentum counts as zero: 2⁻¹⁰⁰. Momenta have the unit of the
 /// weights, which nothing that small changes; a gradient that small moves a weight by less than `2⁻²⁵·lr` even under
 /// the root of the smallest ε there is, 2⁻¹⁴⁹, and with Adam, whose ε has no root, down to an ε of 10⁻²².
-pub(super) const TINY: f32 = f32::from_bits((127 - 100) << 23);
+pub(crate) const TINY: f32 = f32::from_bits((127 - 100) << 23);
 
 /// `x`, but 0 where it is less than `tiny` in size.
 #[inline(always)]
@@ -34,16 +34,16 @@ pub(super) fn settled<S: Simd>(simd: S, x: S::V, tiny: f32) -> S::V {
 /// denormal numbers away, which takes an ε of 10⁻⁶; the root comes to 2⁻⁵³ for 10⁻⁷ and squares to 2⁻¹⁰⁷. Only for an ε
 /// below 10⁻¹⁰ some averages are denormal still: slow, but right.
 #[derive(Clone, Copy)]
-pub(super) struct Floor {
+pub(crate) struct Floor {
     /// What is squared counts as zero below this,
-    root: f32,
+    pub(crate) root: f32,
     /// and the average of squares below this.
-    square: f32,
+    pub(crate) square: f32,
 }
 
 impl Floor {
     /// For a root that is added to `epsilon`.
-    pub(super) fn beside(epsilon: f32) -> Self {
+    pub(crate) fn beside(epsilon: f32) -> Self {
         let root = (epsilon * f32::from_bits((127 - 30) << 23)).min(f32::from_bits((127 - 50) << 23));
         Floor { root, square: root * root }
     }
