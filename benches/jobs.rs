@@ -5,65 +5,14 @@
 //! CONVNET_DATA=… cargo bench --bench jobs -- mnist_train mnist_infer_1
 //! ```
 
+mod networks;
 mod precision;
 
 use convnet::prelude::*;
+use networks::{Cats, Digits, Vgg16};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::time::Instant;
-
-convnet! {
-    type Digits = [
-        Input(28, 28, 1),
-        Conv2D(32, (3, 3), activation = "relu"),
-        MaxPooling2D((2, 2)),
-        Conv2D(64, (3, 3), activation = "relu"),
-        MaxPooling2D((2, 2)),
-        Conv2D(64, (3, 3), activation = "relu"),
-        Flatten(),
-        Dense(64, activation = "relu"),
-        Dense(10, activation = "softmax"),
-    ];
-
-    /// The book's section 5.2.
-    type Cats = [
-        Input(150, 150, 3),
-        Conv2D(32, (3, 3), activation = "relu"),
-        MaxPooling2D((2, 2)),
-        Conv2D(64, (3, 3), activation = "relu"),
-        MaxPooling2D((2, 2)),
-        Conv2D(128, (3, 3), activation = "relu"),
-        MaxPooling2D((2, 2)),
-        Conv2D(128, (3, 3), activation = "relu"),
-        MaxPooling2D((2, 2)),
-        Flatten(),
-        Dense(512, activation = "relu"),
-        Dense(1, activation = "sigmoid"),
-    ];
-
-    /// The convolutional base of VGG16 (Simonyan and Zisserman 2014).
-    type Vgg16 = [
-        Input(150, 150, 3),
-        Conv2D(64, (3, 3), activation = "relu", padding = "same"),
-        Conv2D(64, (3, 3), activation = "relu", padding = "same"),
-        MaxPooling2D((2, 2)),
-        Conv2D(128, (3, 3), activation = "relu", padding = "same"),
-        Conv2D(128, (3, 3), activation = "relu", padding = "same"),
-        MaxPooling2D((2, 2)),
-        Conv2D(256, (3, 3), activation = "relu", padding = "same"),
-        Conv2D(256, (3, 3), activation = "relu", padding = "same"),
-        Conv2D(256, (3, 3), activation = "relu", padding = "same"),
-        MaxPooling2D((2, 2)),
-        Conv2D(512, (3, 3), activation = "relu", padding = "same"),
-        Conv2D(512, (3, 3), activation = "relu", padding = "same"),
-        Conv2D(512, (3, 3), activation = "relu", padding = "same"),
-        MaxPooling2D((2, 2)),
-        Conv2D(512, (3, 3), activation = "relu", padding = "same"),
-        Conv2D(512, (3, 3), activation = "relu", padding = "same"),
-        Conv2D(512, (3, 3), activation = "relu", padding = "same"),
-        MaxPooling2D((2, 2)),
-    ];
-}
 
 /// What runs where nothing is asked for.
 const JOBS: [&str; 6] = ["mnist_train", "mnist_fit", "mnist_infer_1", "mnist_infer_1000", "cats_train", "vgg16_infer"];

@@ -56,9 +56,8 @@ fn accuracy<N: Network<Input = Digits>>(
     batch_size: usize,
     file: &str,
 ) -> convnet::Result<f32> {
-    let mut model = Model::<N>::compile(RmsProp::default(), CategoricalCrossentropy::default())
-        .seed(options.seed)
-        .threads(options.threads);
+    let model = Model::<N>::compile(RmsProp::default(), CategoricalCrossentropy::default());
+    let mut model = options.apply(model);
     let history = model.fit(&mnist.train, options.fit(batch_size))?;
     if let Some(file) = options.out_file(file)? {
         history.plot(&file)?;

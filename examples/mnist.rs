@@ -29,9 +29,8 @@ fn main() -> convnet::Result<()> {
     let mnist = options.mnist()?;
     println!("{}", Digits::summary());
 
-    let mut model = Model::<Digits>::compile(RmsProp::default(), CategoricalCrossentropy::default())
-        .seed(options.seed)
-        .threads(options.threads);
+    let model = Model::<Digits>::compile(RmsProp::default(), CategoricalCrossentropy::default());
+    let mut model = options.apply(model);
     let history = model.fit(&mnist.train, options.fit(64))?;
     let score = model.evaluate(&mnist.test)?;
 

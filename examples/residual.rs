@@ -47,9 +47,8 @@ fn main() -> convnet::Result<()> {
     let mnist = options.mnist()?;
     println!("{}", ResidualDigits::summary());
 
-    let mut model = Model::<ResidualDigits>::compile(Adam::default(), CategoricalCrossentropy::default())
-        .seed(options.seed)
-        .threads(options.threads);
+    let model = Model::<ResidualDigits>::compile(Adam::default(), CategoricalCrossentropy::default());
+    let mut model = options.apply(model);
     model.fit(&mnist.train, options.fit(64))?;
     let score = model.evaluate(&mnist.test)?;
 

@@ -19,6 +19,12 @@ pub struct Options {
     /// Threads that work; 0 stands for all.
     #[arg(long, default_value_t = 0)]
     pub threads: usize,
+    /// Where to train: cpu, cuda or cuda:1 (a GPU by its number; needs `--features cuda`).
+    #[arg(long, default_value = "cpu")]
+    pub device: Device,
+    /// How precise products have to be: f32, tf32 or bf16 [default: f32 on the CPU, tf32 on a GPU].
+    #[arg(long)]
+    pub precision: Option<Precision>,
     /// Folder with the data set [default: $CONVNET_DATA, then the user's cache, then a download].
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -33,6 +39,15 @@ impl Options {
         let mnist = datasets::find_mnist(self.data.as_deref())?;
         println!("{} training and {} test images: {}", mnist.train.len(), mnist.test.len(), mnist.source);
         Ok(mnist)
+    }
+
+    /// A model that does as was asked.
+    pub fn apply<N: Network>(&self, model: Model<N>) -> Model<N> {
+        let model = model.seed(self.seed).threads(self.threads).on(self.device.clone());
+        match self.precision {
+            Some(precision) => model.precision(precision),
+            None => model,
+        }
     }
 
     /// How `fit` is called.
