@@ -47,6 +47,7 @@ impl Graph {
             places.push(graph.layer(number, layer, plain(op), inputs));
         }
         graph.output = places.last().copied().unwrap_or(0);
+        graph.join_activations();
         graph
     }
 
@@ -114,7 +115,7 @@ impl Graph {
     }
 
     /// Lets activations join the layers that they stand behind, where nothing else sees what lies between.
-    pub fn join_activations(&mut self) {
+    fn join_activations(&mut self) {
         let consumers = self.consumers();
         let operations = std::mem::take(&mut self.operations);
         for operation in operations {

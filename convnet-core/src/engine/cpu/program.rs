@@ -118,8 +118,7 @@ const HEAVY: usize = 512 * 1024;
 impl Program {
     /// Chooses the kernels for `plan`.
     pub fn new(plan: &Plan, settings: &Settings) -> Program {
-        let mut graph = Graph::new(plan);
-        graph.join_activations();
+        let graph = Graph::new(plan);
         let asked = graph.asked_for(plan, settings.input_gradient);
         let (mut steps, derived) = steps(plan, &graph, &asked, settings);
         let (forward, folded) = forward(&graph, &steps, settings);

@@ -48,6 +48,13 @@ pub(super) struct Span {
     pub bytes: usize,
 }
 
+impl Span {
+    /// Whether they have a byte in common.
+    pub fn overlaps(&self, other: &Span) -> bool {
+        self.memory == other.memory && self.at < other.at + other.bytes && other.at < self.at + self.bytes
+    }
+}
+
 /// An argument of a launch. A program that is being written has other places than spans.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Argument<P = Span> {
@@ -125,10 +132,9 @@ pub(super) struct Launch<P = Span> {
 impl Launch {
     /// Whether it has to wait for an earlier one: one of the two writes what the other uses.
     pub fn follows(&self, earlier: &Launch) -> bool {
-        let overlap = |a: &Span, b: &Span| a.memory == b.memory && a.at < b.at + b.bytes && b.at < a.at + a.bytes;
         self.arguments.iter().any(|mine| {
             let clash = |theirs: &Argument| match (mine.place(), theirs.place()) {
-                (Some(a), Some(b)) => (mine.writes() || theirs.writes()) && overlap(a, b),
+                (Some(a), Some(b)) => (mine.writes() || theirs.writes()) && a.overlaps(b),
                 _ => false,
             };
             earlier.arguments.iter().any(clash)

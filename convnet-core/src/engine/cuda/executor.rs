@@ -102,8 +102,7 @@ pub(crate) struct Executor {
 
 impl Executor {
     pub fn new(plan: &Plan, settings: Settings, cuda: &Cuda) -> Result<Executor> {
-        let mut graph = Graph::new(plan);
-        graph.join_activations();
+        let graph = Graph::new(plan);
         let mut executor = Executor {
             plan: *plan,
             graph,

@@ -104,10 +104,6 @@ impl Host {
     }
 }
 
-fn overlap(a: &Span, b: &Span) -> bool {
-    a.memory == b.memory && a.at < b.at + b.bytes && b.at < a.at + a.bytes
-}
-
 /// Fills what a launch says to write as a whole with NaN, unless it reads it, too.
 fn poison(memories: &mut BTreeMap<Memory, Block>, launch: &Launch) {
     let whole = launch.arguments.iter().filter_map(|argument| match argument {
@@ -115,7 +111,7 @@ fn poison(memories: &mut BTreeMap<Memory, Block>, launch: &Launch) {
         _ => None,
     });
     let reads = |argument: &Argument, written: &Span| match argument {
-        Argument::Read(span) | Argument::Update(span) => overlap(span, written),
+        Argument::Read(span) | Argument::Update(span) => span.overlaps(written),
         _ => false,
     };
     for span in whole {

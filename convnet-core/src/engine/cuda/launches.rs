@@ -12,19 +12,9 @@ pub(super) fn forgotten() -> Error {
     Error::Cuda("a recording was replayed whose memory had been made anew".to_owned())
 }
 
-/// Bytes of an element.
-pub(super) fn size(element: Element) -> usize {
-    match element {
-        Element::U8 => 1,
-        Element::F32 | Element::U32 => 4,
-        Element::F64 => 8,
-        Element::State => 56,
-    }
-}
-
 /// Bytes that the address of an element is a multiple of.
 fn alignment(element: Element) -> usize {
-    size(element).min(8)
+    element.size().min(8)
 }
 
 /// Checks that launches fit their kernels, the grid and the memory, of which there are `bytes`; says what does not.
@@ -48,7 +38,7 @@ pub(super) fn check(kernels: &[Kernel], launches: &[Launch], bytes: impl Fn(Memo
             if span.at.checked_add(span.bytes).is_none_or(|end| end > there) {
                 return fault(format!("argument {place}, {span:?}, is not inside the {there} bytes of that memory"));
             }
-            if span.at % alignment(span.element) != 0 || span.bytes % size(span.element) != 0 {
+            if span.at % alignment(span.element) != 0 || span.bytes % span.element.size() != 0 {
                 return fault(format!("argument {place}, {span:?}, is no run of whole elements at a place for them"));
             }
         }

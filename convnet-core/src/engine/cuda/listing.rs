@@ -36,8 +36,7 @@ const PROPERTIES: Properties = Properties { multiprocessors: 132, tensor_cores: 
 impl Listing {
     /// The launches on a GPU of 132 multiprocessors with tensor cores.
     pub fn new(plan: &Plan, optimizer: &Optimizer, loss: &Loss, images: usize, precision: Precision) -> Listing {
-        let mut graph = Graph::new(plan);
-        graph.join_activations();
+        let graph = Graph::new(plan);
         let mut writer = Writer {
             plan,
             graph: &graph,
@@ -124,8 +123,7 @@ impl Listing {
                 let clash = |other: &Argument| {
                     other.place().is_some_and(|other| {
                         let whole = other.at == 0 && other.bytes == recipe.work;
-                        let apart = other.at + other.bytes <= span.at || span.at + span.bytes <= other.at;
-                        other.memory == span.memory && !whole && !apart
+                        !whole && other.overlaps(span)
                     })
                 };
                 if launch.arguments.iter().enumerate().any(|(j, other)| i != j && clash(other)) {

@@ -2,6 +2,7 @@
 //! the CPU's rules prepare, and the hyperparameters.
 
 use super::source::Constant::{self, Bool, Float, Int};
+use super::source::Constants;
 use crate::train::Optimizer;
 use crate::train::optimizer::check::complement;
 use crate::train::optimizer::sweep::{Floor, TINY};
@@ -9,7 +10,7 @@ use crate::train::optimizer::{Adam, RmsProp, Sgd};
 
 /// The constants of `update` but for `PARAMS`, and its arguments `rate` and `a` to `d`. The constants do not depend on
 /// the learning rate, which may change while a program runs.
-pub(super) fn constants(optimizer: &Optimizer) -> (Vec<(&'static str, Constant)>, [f32; 5]) {
+pub(super) fn constants(optimizer: &Optimizer) -> (Constants, [f32; 5]) {
     let mut constants = vec![("TINY", Float(TINY))];
     let arguments = match *optimizer {
         Optimizer::Sgd(Sgd { learning_rate, momentum, nesterov }) => {
@@ -29,7 +30,7 @@ pub(super) fn constants(optimizer: &Optimizer) -> (Vec<(&'static str, Constant)>
 }
 
 /// What both Adams have.
-fn with_moments(constants: &mut Vec<(&'static str, Constant)>, adam: &Adam, weight_decay: f32) -> [f32; 5] {
+fn with_moments(constants: &mut Constants, adam: &Adam, weight_decay: f32) -> [f32; 5] {
     let Adam { learning_rate, beta_1, beta_2, epsilon } = *adam;
     let fresh = |beta| Float(complement(beta) as f32);
     constants.extend([("KIND", Int(2)), ("FRESH_1", fresh(beta_1)), ("FRESH_2", fresh(beta_2))]);

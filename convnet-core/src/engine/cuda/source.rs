@@ -41,6 +41,9 @@ pub(super) enum Constant {
     Bool(bool),
 }
 
+/// The constants of a kernel, by name.
+pub(super) type Constants = Vec<(&'static str, Constant)>;
+
 /// What an argument points at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Element {
@@ -103,7 +106,7 @@ impl ArgumentType {
 pub(super) struct Kernel {
     /// The template's name.
     pub template: &'static str,
-    pub constants: Vec<(&'static str, Constant)>,
+    pub constants: Constants,
     /// Threads of a block.
     pub threads: u32,
     /// Blocks for which a multiprocessor is to have registers.

@@ -76,7 +76,7 @@ fn a_state_has_the_size_that_spans_of_it_have() {
     let arguments = vec![Argument::Write(floats(Memory::Work, 0, 1))];
     let recording = recorded(&mut host, &samples::small("test_state", Target::Host), arguments);
     host.replay(recording, 1).unwrap();
-    assert_eq!(read(&mut host, Memory::Work, 1), [launches::size(super::super::source::Element::State) as f32]);
+    assert_eq!(read(&mut host, Memory::Work, 1), [super::super::source::Element::State.size() as f32]);
 }
 
 #[test]

@@ -1,18 +1,16 @@
 //! What the operations launch on the way back.
 
 use super::forward::{
-    LANES, Way, activation_constants, channel_groups, depthwise, dropout, joined, map, normalization, positions,
-    rectifier, rescaling, resizing,
+    LANES, Way, activation_constants, activation_threads, channel_groups, depthwise, dropout, joined, map,
+    normalization, positions, rectifier, rescaling, resizing,
 };
 use super::product::{Parts, Product, sliding};
 use super::{Builder, Draft, Place, int, number, parameters};
 use crate::engine::cuda::backend::{Argument, Memory};
-use crate::engine::cuda::source::{Constant, Element};
+use crate::engine::cuda::source::{Constant, Constants, Element};
 use crate::engine::graph::Operation;
 use crate::layers::{Activation, Op, batch_normalization};
 use crate::shape::Shape;
-
-type Constants = Vec<(&'static str, Constant)>;
 
 /// Where a gradient of an input is written, and how.
 pub(super) struct Target {
@@ -78,12 +76,30 @@ impl Builder<'_> {
         if ending == Activation::Linear {
             return;
         }
-        let floats = self.setting.graph.tensors[tensor];
-        let mut constants = activation_constants(ending, Shape::vector(floats));
+        let (output, shape) = (self.value(tensor), Shape::vector(self.setting.graph.tensors[tensor]));
+        self.activation_backward(ending, shape, output, d_output, Argument::Update(d_output));
+    }
+
+    /// Takes the gradient `d_output` of an activation's output to `to`.
+    pub(super) fn activation_backward(
+        &mut self,
+        activation: Activation,
+        shape: Shape,
+        output: Place,
+        d_output: Place,
+        to: Argument<Place>,
+    ) {
+        let mut constants = activation_constants(activation, shape);
         constants.extend([("ADD", Constant::Bool(false)), ("INPUT_ACTIVATION", number(Activation::Linear))]);
-        let output = Argument::Read(self.value(tensor));
-        let arguments = vec![output, Argument::Read(d_output), output, Argument::Update(d_output), self.images()];
-        self.each("activation_backward", constants, self.setting.images * floats, arguments);
+        let output = Argument::Read(output);
+        // The input is looked at only where an activation ends in it.
+        let arguments = vec![output, Argument::Read(d_output), output, to, self.images()];
+        self.each(
+            "activation_backward",
+            constants,
+            self.setting.images * activation_threads(activation, shape),
+            arguments,
+        );
     }
 
     /// Where to put the next gradient of a tensor; `None` where nobody asks for it.

@@ -3,13 +3,11 @@
 use super::product::{Product, sliding};
 use super::{Builder, Draft, Place, ending, int, number};
 use crate::engine::cuda::backend::Argument;
-use crate::engine::cuda::source::{Constant, Element};
+use crate::engine::cuda::source::{Constant, Constants, Element};
 use crate::engine::graph::Operation;
 use crate::layers::up_sampling2d::Interpolation;
 use crate::layers::{Activation, Op, batch_normalization, leaky_relu, relu};
 use crate::shape::Shape;
-
-type Constants = Vec<(&'static str, Constant)>;
 
 /// Whether a way back follows, and whether it is a training step's.
 #[derive(Clone, Copy, PartialEq)]
@@ -49,15 +47,18 @@ impl Builder<'_> {
         let plain = vec![Argument::Read(input), Argument::Write(output), self.images()];
         match operation.op {
             Op::MaxPooling2D(spec) => {
-                let constants = sliding(&spec.vertical, &spec.horizontal, operation.input, operation.output);
+                let mut constants = sliding(&spec.vertical, &spec.horizontal, operation.input, operation.output);
                 let small = spec.vertical.window * spec.horizontal.window <= 256;
                 let element = if small { Element::U8 } else { Element::U32 };
-                self.max_pooling("max_pooling2d_forward", constants, element, place, way, [input, output], floats);
+                let places = self.places(element, place, way, output, &mut constants);
+                let arguments = vec![Argument::Read(input), Argument::Write(output), places, self.images()];
+                self.each("max_pooling2d_forward", constants, floats, arguments);
             }
             Op::GlobalMaxPooling2D(_) => {
-                let (constants, count) = (map(operation.input), self.channel_blocks(operation.input));
-                let (template, ends) = ("global_max_pooling2d_forward", [input, output]);
-                self.max_pooling(template, constants, Element::U32, place, way, ends, count);
+                let (mut constants, count) = (map(operation.input), self.channel_blocks(operation.input));
+                let places = self.places(Element::U32, place, way, output, &mut constants);
+                let arguments = vec![Argument::Read(input), Argument::Write(output), places, self.images()];
+                self.each("global_max_pooling2d_forward", constants, count, arguments);
             }
             Op::AveragePooling2D(spec) => {
                 let constants = sliding(&spec.vertical, &spec.horizontal, operation.input, operation.output);
@@ -136,29 +137,30 @@ impl Builder<'_> {
     /// An activation over rows of the last axis.
     pub(super) fn activate(&mut self, activation: Activation, shape: Shape, from: Place, to: Place) {
         let constants = activation_constants(activation, shape);
-        let rows = if activation == Activation::Softmax { 32 * positions(shape) } else { shape.len() };
         let to = if from == to { Argument::Update(to) } else { Argument::Write(to) };
         let arguments = vec![Argument::Read(from), to, self.images()];
-        self.each("activation_forward", constants, self.setting.images * rows, arguments);
+        self.each(
+            "activation_forward",
+            constants,
+            self.setting.images * activation_threads(activation, shape),
+            arguments,
+        );
     }
 
-    #[allow(clippy::too_many_arguments)] // the two poolings differ in all of these
-    fn max_pooling(
+    /// Where a pooling keeps which value of each window it took, if a way back follows.
+    fn places(
         &mut self,
-        template: &'static str,
-        mut constants: Constants,
         element: Element,
         place: usize,
         way: Way,
-        [input, output]: [Place; 2],
-        count: usize,
-    ) {
+        output: Place,
+        constants: &mut Constants,
+    ) -> Argument<Place> {
         constants.push(("KEEP", Constant::Bool(way.back)));
         // Nothing is written to it where nothing is kept.
         let places = self.buffer(element, if way.back { output.count() } else { 1 });
         self.kept[place] = Some(places);
-        let arguments = vec![Argument::Read(input), Argument::Write(output), Argument::Update(places), self.images()];
-        self.each(template, constants, count, arguments);
+        Argument::Update(places)
     }
 
     /// Threads for poolings of whole maps: a block for 32 channels, or 32 vectors of four, of an image.
@@ -276,6 +278,11 @@ fn aligned(operation: &Operation) -> (&'static str, Constant) {
 
 pub(super) fn activation_constants(activation: Activation, shape: Shape) -> Constants {
     vec![("SIZE", int(shape.len())), ("ROW", int(shape.channels())), ("ACTIVATION", number(activation))]
+}
+
+/// Threads for an image: a warp for each row of a softmax.
+pub(super) fn activation_threads(activation: Activation, shape: Shape) -> usize {
+    if activation == Activation::Softmax { 32 * positions(shape) } else { shape.len() }
 }
 
 pub(super) fn rectifier(operation: &Operation) -> Constants {

@@ -17,7 +17,7 @@ pub(super) use recipe::{Kind, Recipe, Set, Writer};
 
 use super::arena::{self, Buffer};
 use super::backend::{Argument, Elements, Launch, Memory, Properties, Span};
-use super::source::{Constant, Element, Kernel, Source};
+use super::source::{Constant, Constants, Element, Kernel, Source};
 use crate::engine::Precision;
 use crate::engine::graph::{Graph, Operation};
 use crate::layers::{Activation, Op};
@@ -67,7 +67,7 @@ impl Elements for Place {
 /// What a launch is made of.
 struct Draft {
     template: &'static str,
-    constants: Vec<(&'static str, Constant)>,
+    constants: Constants,
     threads: u32,
     grid: [usize; 3],
     arguments: Vec<Argument<Place>>,
@@ -183,13 +183,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Launches a kernel whose threads go through `count` things one by one.
-    fn each(
-        &mut self,
-        template: &'static str,
-        constants: Vec<(&'static str, Constant)>,
-        count: usize,
-        arguments: Vec<Argument<Place>>,
-    ) {
+    fn each(&mut self, template: &'static str, constants: Constants, count: usize, arguments: Vec<Argument<Place>>) {
         let most = BLOCKS * self.setting.properties.multiprocessors;
         let grid = [count.div_ceil(THREADS as usize).min(most), 1, 1];
         self.launch(Draft { template, constants, threads: THREADS, grid, arguments });

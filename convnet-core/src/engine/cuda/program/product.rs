@@ -5,13 +5,11 @@
 
 use super::{Builder, Draft, Place, int, number, precision};
 use crate::engine::cuda::backend::Argument;
-use crate::engine::cuda::source::{Constant, Element};
+use crate::engine::cuda::source::{Constant, Constants, Element};
 use crate::engine::cuda::tiles::{Tiles, choose};
 use crate::engine::graph::Operation;
 use crate::layers::{Activation, Op};
 use crate::shape::{Axis, Padding, Shape};
-
-type Constants = Vec<(&'static str, Constant)>;
 
 /// What a convolution or a dense layer is to the kernels.
 pub(super) struct Product {

@@ -1,13 +1,13 @@
 //! What a training step, an evaluation, a prediction and a gradient consist of.
 
 use super::backward::Back;
-use super::forward::{Way, activation_constants, positions};
+use super::forward::Way;
 use super::product::Parts;
 use super::{Builder, Draft, Finished, Place, Setting, THREADS, int, number, parameters};
 use crate::engine::Precision;
 use crate::engine::cuda::backend::{Argument, Launch, Memory, Properties, Role, Span};
 use crate::engine::cuda::optimizer;
-use crate::engine::cuda::source::{Constant, Element, Source};
+use crate::engine::cuda::source::{Constant, Constants, Element, Source};
 use crate::engine::graph::{Graph, Operation};
 use crate::layers::Activation;
 use crate::plan::Plan;
@@ -173,17 +173,7 @@ impl Writer<'_> {
         builder.activate(head, plan.output, logits, output);
         let d_logits = builder.buffer(Element::F32, floats);
         builder.gradients[graph.output] = Some(d_logits);
-        let mut constants = activation_constants(head, plan.output);
-        constants.extend([("ADD", Constant::Bool(false)), ("INPUT_ACTIVATION", number(Activation::Linear))]);
-        let arguments = vec![
-            Argument::Read(output),
-            Argument::Read(d_output),
-            Argument::Read(output),
-            Argument::Write(d_logits),
-            builder.images(),
-        ];
-        let lanes = if head == Activation::Softmax { 32 * images * positions(plan.output) } else { floats };
-        builder.each("activation_backward", constants, lanes, arguments);
+        builder.activation_backward(head, plan.output, output, d_output, Argument::Write(d_logits));
         let back = Back::new(&builder, graph.asked_for(plan, true));
         let parts = builder.backward(back, way, |_| false, wanted);
         let d_input = builder.gradients[0].unwrap_or(d_logits);
@@ -339,7 +329,7 @@ impl Builder<'_> {
     fn update(
         &mut self,
         table: Range<usize>,
-        constants: Vec<(&'static str, Constant)>,
+        constants: Constants,
         [rate, a, b, c, d]: [f32; 5],
         slots: usize,
         plan: &Plan,
