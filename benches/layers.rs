@@ -15,6 +15,8 @@
 //! weights and of input; the first layer only the former. For pooling and loss an element is a value of the input.
 
 mod call;
+#[path = "../tests/support/digits.rs"]
+mod digits;
 mod peak;
 
 use call::Call;
@@ -25,23 +27,10 @@ use convnet::layers::{Activation, Op};
 use convnet::prelude::*;
 use convnet::shape::Shape;
 use criterion::{BenchmarkId, Criterion, Throughput};
+use digits::Digits;
 use std::hint::black_box;
 use std::ops::Range;
 use std::time::Duration;
-
-convnet! {
-    type Digits = [
-        Input(28, 28, 1),
-        Conv2D(32, (3, 3), activation = "relu"),
-        MaxPooling2D((2, 2)),
-        Conv2D(64, (3, 3), activation = "relu"),
-        MaxPooling2D((2, 2)),
-        Conv2D(64, (3, 3), activation = "relu"),
-        Flatten(),
-        Dense(64, activation = "relu"),
-        Dense(10, activation = "softmax"),
-    ];
-}
 
 /// Images in a batch, and in a call of a kernel.
 const BATCH: usize = 64;

@@ -4,22 +4,12 @@
 //! CONVNET_DATA=… cargo bench --bench step
 //! ```
 
+#[path = "../tests/support/digits.rs"]
+mod digits;
+
 use convnet::prelude::*;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-
-convnet! {
-    type Digits = [
-        Input(28, 28, 1),
-        Conv2D(32, (3, 3), activation = "relu"),
-        MaxPooling2D((2, 2)),
-        Conv2D(64, (3, 3), activation = "relu"),
-        MaxPooling2D((2, 2)),
-        Conv2D(64, (3, 3), activation = "relu"),
-        Flatten(),
-        Dense(64, activation = "relu"),
-        Dense(10, activation = "softmax"),
-    ];
-}
+use digits::Digits;
 
 fn jobs(criterion: &mut Criterion) {
     let mnist = datasets::find_mnist(None).expect("digits");

@@ -1,7 +1,11 @@
 //! Once training runs, steps allocate nothing.
 
+#[path = "support/digits.rs"]
+mod digits;
+
 use convnet::prelude::*;
 use convnet::shape::size::Map;
+use digits::Digits;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -31,19 +35,6 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 convnet! {
-    /// The listing of the demo, with the fused kernels that it runs on.
-    type Digits = [
-        Input(28, 28, 1),
-        Conv2D(32, (3, 3), activation = "relu"),
-        MaxPooling2D((2, 2)),
-        Conv2D(64, (3, 3), activation = "relu"),
-        MaxPooling2D((2, 2)),
-        Conv2D(64, (3, 3), activation = "relu"),
-        Flatten(),
-        Dense(64, activation = "relu"),
-        Dense(10, activation = "softmax"),
-    ];
-
     /// The other kernels: `same` blocks of 16 channels, and layers of no special shape.
     type Mixed = [
         Input(28, 28, 1),

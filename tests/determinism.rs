@@ -1,22 +1,14 @@
 //! Same seed, same bits, whatever the number of threads.
 
+#[path = "support/digits.rs"]
+mod digits;
+
 use convnet::engine::cpu::simd::Level;
 use convnet::prelude::*;
 use convnet::shape::size::Map;
+use digits::Digits as Net;
 
 convnet! {
-    type Net = [
-        Input(28, 28, 1),
-        Conv2D(32, (3, 3), activation = "relu"),
-        MaxPooling2D((2, 2)),
-        Conv2D(64, (3, 3), activation = "relu"),
-        MaxPooling2D((2, 2)),
-        Conv2D(64, (3, 3), activation = "relu"),
-        Flatten(),
-        Dense(64, activation = "relu"),
-        Dense(10, activation = "softmax"),
-    ];
-
     /// Lanes meet at its normalisations, its dropout is random, and gradients of several layers are added up.
     type Residual = [
         Input(28, 28, 1),

@@ -5,6 +5,8 @@
 //! the input. Both must tell the same gradient, and the loss that is shown must be that of the outputs. So must dense
 //! layers that take all images at once.
 
+#[path = "support/digits.rs"]
+mod digits;
 #[path = "support/keras.rs"]
 #[expect(dead_code, reason = "the numbers that Keras computed are for tests/parity.rs")]
 mod keras;
@@ -15,25 +17,13 @@ use convnet::engine::cpu::simd::Level;
 use convnet::layers::Op;
 use convnet::plan::{LayerPlan, Plan};
 use convnet::prelude::*;
+use digits::Digits;
 use keras::{RANDOM_NETS, values, weights};
 
 include!("fixtures/random_nets.rs");
 include!("fixtures/layer_nets.rs");
 
 convnet! {
-    /// The fused kernels of the demo, which no random network has all of.
-    type Digits = [
-        Input(28, 28, 1),
-        Conv2D(32, (3, 3), activation = "relu"),
-        MaxPooling2D((2, 2)),
-        Conv2D(64, (3, 3), activation = "relu"),
-        MaxPooling2D((2, 2)),
-        Conv2D(64, (3, 3), activation = "relu"),
-        Flatten(),
-        Dense(64, activation = "relu"),
-        Dense(10, activation = "softmax"),
-    ];
-
     /// One output, which takes the label as a number.
     type Single = [
         Input(6, 7, 2),

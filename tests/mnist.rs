@@ -2,22 +2,13 @@
 
 #[path = "support/data.rs"]
 mod data;
+#[path = "support/digits.rs"]
+mod digits;
 
 use convnet::prelude::*;
+use digits::Digits;
 
 convnet! {
-    type Digits = [
-        Input(28, 28, 1),
-        Conv2D(32, (3, 3), activation = "relu"),
-        MaxPooling2D((2, 2)),
-        Conv2D(64, (3, 3), activation = "relu"),
-        MaxPooling2D((2, 2)),
-        Conv2D(64, (3, 3), activation = "relu"),
-        Flatten(),
-        Dense(64, activation = "relu"),
-        Dense(10, activation = "softmax"),
-    ];
-
     type DenseNet = [
         Input(28, 28, 1),
         Flatten(),

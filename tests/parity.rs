@@ -6,6 +6,8 @@
 
 #[path = "support/data.rs"]
 mod data;
+#[path = "support/digits.rs"]
+mod digits;
 #[path = "support/keras.rs"]
 mod keras;
 
@@ -13,26 +15,12 @@ use convnet::engine::cpu::simd::Level;
 use convnet::prelude::*;
 use convnet::shape::size::Map;
 use data::data;
+use digits::Digits;
 use keras::{Fixture, RANDOM_NETS, values, weights};
 
 include!("fixtures/random_nets.rs");
 include!("fixtures/layer_nets.rs");
 include!("fixtures/architectures.rs");
-
-convnet! {
-    /// Listings 5.1 and 5.2.
-    type Digits = [
-        Input(28, 28, 1),
-        Conv2D(32, (3, 3), activation = "relu"),
-        MaxPooling2D((2, 2)),
-        Conv2D(64, (3, 3), activation = "relu"),
-        MaxPooling2D((2, 2)),
-        Conv2D(64, (3, 3), activation = "relu"),
-        Flatten(),
-        Dense(64, activation = "relu"),
-        Dense(10, activation = "softmax"),
-    ];
-}
 
 /// The share of a tensor's largest value that a network's numbers may be off by.
 const TOLERANCE: f32 = 1e-5;

@@ -1,21 +1,13 @@
 //! The networks that convnet and its peers are timed on.
 
+#[path = "../../tests/support/digits.rs"]
+mod digits;
+
+pub use digits::Digits;
+
 use convnet::prelude::*;
 
 convnet! {
-    /// Listings 5.1 and 5.2.
-    pub type Digits = [
-        Input(28, 28, 1),
-        Conv2D(32, (3, 3), activation = "relu"),
-        MaxPooling2D((2, 2)),
-        Conv2D(64, (3, 3), activation = "relu"),
-        MaxPooling2D((2, 2)),
-        Conv2D(64, (3, 3), activation = "relu"),
-        Flatten(),
-        Dense(64, activation = "relu"),
-        Dense(10, activation = "softmax"),
-    ];
-
     /// The book's section 5.2.
     pub type Cats = [
         Input(150, 150, 3),

@@ -5,11 +5,14 @@
 
 #![cfg(feature = "cuda")]
 
+#[path = "../support/digits.rs"]
+mod digits;
 #[path = "../support/keras.rs"]
 #[expect(dead_code, reason = "parameters are counted in tests/parity.rs")]
 mod keras;
 
 use convnet::prelude::*;
+use digits::Digits;
 use keras::weights;
 
 include!("../fixtures/random_nets.rs");
@@ -35,19 +38,6 @@ convnet! {
         Dropout(0.25),
         Flatten(),
         Dense(16, activation = "sigmoid", kernel_regularizer = L2(1e-3)),
-        Dense(10, activation = "softmax"),
-    ];
-
-    /// Listings 5.1 and 5.2.
-    type Digits = [
-        Input(28, 28, 1),
-        Conv2D(32, (3, 3), activation = "relu"),
-        MaxPooling2D((2, 2)),
-        Conv2D(64, (3, 3), activation = "relu"),
-        MaxPooling2D((2, 2)),
-        Conv2D(64, (3, 3), activation = "relu"),
-        Flatten(),
-        Dense(64, activation = "relu"),
         Dense(10, activation = "softmax"),
     ];
 
