@@ -11,7 +11,7 @@ mod on_cuda;
 mod trainer;
 
 pub use crate::engine::PullBack;
-pub use device::Device;
+pub use device::{Device, IntoDevice};
 pub use fit::{Callback, Fit};
 pub use insight::LayerOutput;
 use trainer::Trainer;
@@ -91,8 +91,8 @@ impl<N: Network> Model<N> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn on(mut self, device: impl Into<Device>) -> Self {
-        self.trainer.set_device(device.into());
+    pub fn on(mut self, device: impl IntoDevice) -> Self {
+        self.trainer.set_device(device.into_device());
         self
     }
 

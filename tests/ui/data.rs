@@ -41,6 +41,7 @@ fn labels() -> convnet::Result<()> {
 fn models() {
     let model = Model::<NoNetwork>::compile(Sgd::default(), MeanSquaredError::default());
     let model = Model::<Digits>::compile("rmsprop", "categorical_crossentropy");
+    let model = Model::<Digits>::compile(Sgd::default(), MeanSquaredError::default()).on("cuda");
     println!("{}", NoNetwork::PARAMS);
 }
 

@@ -18,6 +18,25 @@ pub enum Device {
     Cuda(Cuda),
 }
 
+/// What a model can run on: whatever [`Device`] can be made from. It stands before that conversion so that the compiler says
+/// in words what is wrong with another type.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a device",
+    label = "a device is expected here",
+    note = "there are `Device::Cpu` and, with the feature `cuda`, `Cuda::device(0)?`; a text is read by `\"cuda:0\".parse::<Device>()?`"
+)]
+pub trait IntoDevice {
+    /// The device.
+    fn into_device(self) -> Device;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Into<Device>> IntoDevice for T {
+    fn into_device(self) -> Device {
+        self.into()
+    }
+}
+
 #[cfg(feature = "cuda")]
 impl From<Cuda> for Device {
     fn from(cuda: Cuda) -> Self {
