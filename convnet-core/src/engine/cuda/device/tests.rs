@@ -1,3 +1,5 @@
+//! What needs no GPU of the GPU's machine; and, where there is one, memory, launches and errors on it.
+
 use super::machine::{newer, refused};
 use super::staging::BYTES;
 use super::*;

@@ -1,3 +1,5 @@
+//! The machine of the tests itself: it computes, finds what leaves its spans, and says what does not compile.
+
 use super::super::samples::{self, bytes, floats};
 use super::*;
 

@@ -1,3 +1,5 @@
+//! Where NVRTC is looked for, what it is asked to make, and what is said if it is not there.
+
 use super::search::Search;
 use super::*;
 use std::path::PathBuf;
