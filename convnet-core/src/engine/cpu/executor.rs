@@ -48,8 +48,8 @@ const HEAVY_GROUP: usize = 8;
 /// Floats of tensors that a group of [`HEAVY_GROUP`] images may have: 128 MiB.
 const HEAVY_FLOATS: usize = 32 * 1024 * 1024;
 
-/// Weights from which on a dense layer takes a whole batch at once in training: 1 MiB.
-const WIDE: usize = 256 * 1024;
+/// See [`Settings::wide`]: 128 KiB, which each lane would read, and write as their gradient.
+const WIDE: usize = 32 * 1024;
 
 /// What one batch gave.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -85,7 +85,8 @@ pub struct Settings {
     /// For [`Executor::pull_back`]: whether the gradients with respect to the input and to all weights are wanted, those
     /// that training leaves alone among them.
     pub input_gradient: bool,
-    /// How many weights make a dense layer wide: in a training step it then takes the whole batch at once.
+    /// How many weights make a dense layer wide: in a training step it then takes the whole batch at once. Fewer than eight
+    /// times as many do so only where they are more than half of an image's values in the network.
     pub wide: usize,
 }
 

@@ -5,10 +5,13 @@
 //! waiting threads spin for a moment before they sleep: waking a sleeper costs more than most rounds. Which thread
 //! does a piece must not matter to the result; that is the callers' part.
 //!
-//! The round is one atomic word, `items | next`: claiming a piece is a compare-and-swap on it, and whoever has claimed
-//! one knows that the round cannot end (nor its job go away) before the piece is done. A thread that the system has
-//! taken off its core holds up the others only while it holds a piece.
+//! Each thread has a share of the numbers, the same in rounds of as many items, so that what it left in its cache in one
+//! round it finds there in the next; when its own are done it takes of the others'. A share is one atomic word,
+//! `end | next`: claiming a piece is a compare-and-swap on it, and whoever has claimed one knows that the round cannot end
+//! (nor its job go away) before the piece is done. A thread that the system has taken off its core holds up the others only
+//! while it holds a piece.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -28,8 +31,7 @@ pub struct Pool {
 }
 
 struct Shared {
-    /// `items << 32 | next`
-    round: AtomicU64,
+    shares: Box<[Share]>,
     /// A thin pointer to the caller's `&Job`, valid while a piece of the round is claimed and not done.
     job: AtomicPtr<&'static Job<'static>>,
     done: AtomicUsize,
@@ -40,6 +42,37 @@ struct Shared {
     wake: Condvar,
 }
 
+/// The numbers that a thread has first claim to, `end << 32 | next`, in a cache line of its own.
+#[derive(Default)]
+#[repr(align(64))]
+struct Share(AtomicU64);
+
+impl Share {
+    fn hand_out(&self, items: Range<usize>) {
+        self.0.store((items.end as u64) << 32 | items.start as u64, Ordering::SeqCst);
+    }
+
+    fn is_empty(&self) -> bool {
+        let share = self.0.load(Ordering::SeqCst);
+        share >> 32 <= share & u64::from(u32::MAX)
+    }
+
+    /// The next of the numbers, if there is one left.
+    fn claim(&self) -> Option<usize> {
+        let mut share = self.0.load(Ordering::Acquire);
+        loop {
+            let (end, next) = (share >> 32, share & u64::from(u32::MAX));
+            if next >= end {
+                return None;
+            }
+            match self.0.compare_exchange_weak(share, share + 1, Ordering::AcqRel, Ordering::Acquire) {
+                Err(now) => share = now,
+                Ok(_) => return Some(next as usize),
+            }
+        }
+    }
+}
+
 impl Pool {
     /// A pool of `threads` threads, the calling one included; 0 stands for as many as the machine runs at once.
     pub fn new(threads: usize) -> Pool {
@@ -48,7 +81,7 @@ impl Pool {
             some => some,
         };
         let shared = Arc::new(Shared {
-            round: AtomicU64::new(0),
+            shares: (0..threads).map(|_| Share::default()).collect(),
             job: AtomicPtr::new(std::ptr::null_mut()),
             done: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
@@ -85,7 +118,10 @@ impl Pool {
         let mut job = job;
         shared.done.store(0, Ordering::Relaxed);
         shared.job.store(&raw mut job, Ordering::Relaxed);
-        shared.round.store((items as u64) << 32, Ordering::SeqCst);
+        let threads = self.helpers.len() + 1;
+        for (thread, share) in shared.shares[..threads].iter().enumerate() {
+            share.hand_out(thread * items / threads..(thread + 1) * items / threads);
+        }
         if shared.sleepers.load(Ordering::SeqCst) > 0 {
             drop(shared.lock.lock().unwrap_or_else(PoisonError::into_inner));
             shared.wake.notify_all();
@@ -102,32 +138,23 @@ impl Pool {
 }
 
 impl Shared {
-    /// Does pieces of the current round until none is left.
+    /// Does pieces of the current round until none is left, its own first.
     fn work(&self, thread: usize) {
-        let mut round = self.round.load(Ordering::Acquire);
-        loop {
-            let (items, next) = (round >> 32, round & u64::from(u32::MAX));
-            if next >= items {
-                return;
-            }
-            match self.round.compare_exchange_weak(round, round + 1, Ordering::AcqRel, Ordering::Acquire) {
-                Err(now) => round = now,
-                Ok(_) => {
-                    // SAFETY: the piece is claimed and not done, so `run` has not returned, and `job` is that of its round.
-                    let job = unsafe { *self.job.load(Ordering::Relaxed) };
-                    if catch_unwind(AssertUnwindSafe(|| job(thread, next as usize))).is_err() {
-                        self.panicked.store(true, Ordering::Relaxed);
-                    }
-                    self.done.fetch_add(1, Ordering::Release);
-                    round = self.round.load(Ordering::Acquire);
+        let (before, from) = self.shares.split_at(thread);
+        for share in from.iter().chain(before) {
+            while let Some(item) = share.claim() {
+                // SAFETY: the piece is claimed and not done, so `run` has not returned, and `job` is that of its round.
+                let job = unsafe { *self.job.load(Ordering::Relaxed) };
+                if catch_unwind(AssertUnwindSafe(|| job(thread, item))).is_err() {
+                    self.panicked.store(true, Ordering::Relaxed);
                 }
+                self.done.fetch_add(1, Ordering::Release);
             }
         }
     }
 
     fn has_work(&self) -> bool {
-        let round = self.round.load(Ordering::SeqCst);
-        round >> 32 > round & u64::from(u32::MAX)
+        !self.shares.iter().all(Share::is_empty)
     }
 
     /// The life of a helper.

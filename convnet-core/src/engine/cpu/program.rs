@@ -10,7 +10,7 @@ use super::kernel::Kernel;
 use super::kernels;
 use super::kernels::batch_normalization::BatchStatistics;
 use super::kernels::wide_dense::WideDense;
-use crate::engine::graph::{Graph, Operation};
+use crate::engine::graph::Graph;
 use crate::layers::{Activation, Op};
 use crate::plan::Plan;
 use crate::shape::Shape;
@@ -207,7 +207,7 @@ fn steps(plan: &Plan, graph: &Graph, asked: &[bool], settings: &Settings) -> (Ve
     let (mut steps, mut derived, mut at) = (Vec::new(), 0, 0);
     while at < graph.operations.len() {
         let head = &graph.operations[at];
-        let (action, covered) = action(plan, &graph.operations[at..], &consumers, asked, settings);
+        let (action, covered) = action(plan, graph, at, &consumers, asked, settings);
         let operations = &graph.operations[at..at + covered];
         let result = operations[covered - 1].result;
         let input = |&tensor: &usize| Input { tensor, gradient: asked[tensor], first: true };
@@ -269,14 +269,23 @@ fn made(steps: &[Step], sizes: Vec<usize>) -> Vec<usize> {
     sizes.into_iter().enumerate().map(|(tensor, size)| if made.contains(&tensor) { size } else { 0 }).collect()
 }
 
-/// What the head of these operations becomes, and how many of them it covers.
+/// Whether a dense layer of so many weights had better take the whole batch at once, see [`Settings::wide`]. That all tensors
+/// of a batch are kept has its price, too, which many weights are worth, and few where the tensors are small.
+fn is_wide(weights: usize, graph: &Graph, wide: usize) -> bool {
+    let values: usize = graph.tensors.iter().sum();
+    weights >= wide && (weights >= wide.saturating_mul(8) || 2 * weights > values)
+}
+
+/// What the operations from `at` on become, and how many of them it covers.
 fn action(
     plan: &Plan,
-    operations: &[Operation],
+    graph: &Graph,
+    at: usize,
     consumers: &[usize],
     asked: &[bool],
     settings: &Settings,
 ) -> (Action, usize) {
+    let operations = &graph.operations[at..];
     let head = &operations[0];
     match head.op {
         Op::Add => return (Action::Add, 1),
@@ -298,7 +307,9 @@ fn action(
             (Action::Normalize(kernel, BatchStatistics::new(spec, head.input.channels(), level)), 1)
         }
         // Who asks for all gradients gets them image by image.
-        Op::Dense(spec) if head.weights.len() >= wide && asked[head.result] && !settings.input_gradient => {
+        Op::Dense(spec)
+            if is_wide(head.weights.len(), graph, wide) && asked[head.result] && !settings.input_gradient =>
+        {
             (Action::Wide(kernel, WideDense::new(spec, head.input.len(), level)), covered)
         }
         _ => (Action::Kernel(kernel), covered),
@@ -374,12 +385,12 @@ mod tests {
     use crate::layers::activation::{Alone, Linear, Relu, Tanh};
     use crate::layers::{
         batch_normalization::BatchNormalization, conv2d::Conv2D, dense::Dense, flatten::Flatten,
-        max_pooling2d::MaxPooling2D, reshape::Reshape,
+        global_average_pooling2d::GlobalAveragePooling2D, max_pooling2d::MaxPooling2D, reshape::Reshape,
     };
     use crate::shape::size::Map;
     use crate::shape::walk::Valid;
     use crate::{Definition, Network};
-    use typenum::{U1, U2, U3, U4, U10, U16};
+    use typenum::{U1, U2, U3, U4, U10, U16, U100, U2048};
 
     type Kernel = Conv2D<U16, Window<U3, U3, U1, U1, U1, U1, Valid>, Relu, true>;
     type Halves = MaxPooling2D<Window<U2, U2, U2, U2, U1, U1, Valid>>;
@@ -442,5 +453,31 @@ mod tests {
         assert_eq!((inexact.steps.len(), inexact.forward.len()), (4, 1));
         let exact = program(&Normalized::PLAN);
         assert_eq!((exact.steps.len(), exact.forward.len()), (4, 4));
+    }
+
+    /// 32 K weights behind 10 K values, and behind 164 K.
+    struct Small;
+    struct Large;
+
+    impl Definition for Small {
+        const NAME: &'static str = "Small";
+        type Input = Map<10, 10, 1>;
+        type Sizes = (U10, U10, U1);
+        type Layers = ((Kernel, GlobalAveragePooling2D<false>), Dense<U2048, Linear, true>);
+    }
+
+    impl Definition for Large {
+        const NAME: &'static str = "Large";
+        type Input = Map<100, 100, 1>;
+        type Sizes = (U100, U100, U1);
+        type Layers = ((Kernel, GlobalAveragePooling2D<false>), Dense<U2048, Linear, true>);
+    }
+
+    #[test]
+    fn a_dense_layer_takes_whole_batches_where_its_weights_are_many_beside_the_tensors() {
+        let meets = |plan: &Plan, wide: usize| Program::new(plan, &Settings { wide, ..Settings::default() }).meets();
+        let usual = Settings::default().wide;
+        assert!(meets(&Small::PLAN, usual) && !meets(&Large::PLAN, usual));
+        assert!(meets(&Large::PLAN, usual / 8) && !meets(&Small::PLAN, 2 * usual));
     }
 }

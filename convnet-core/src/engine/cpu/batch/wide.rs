@@ -1,6 +1,6 @@
 //! A wide dense layer in a training step: the pieces of work are parts of the layer, for all images of the batch.
 
-use super::{Batch, Run, Stage};
+use super::{Batch, LANES, Run, Stage};
 use crate::engine::cpu::kernels::wide_dense::{Gradient, WideDense};
 use crate::engine::cpu::program::{Action, Program, Step};
 
@@ -16,9 +16,12 @@ impl Run<'_, '_> {
         let (whole, store) = (self.whole, self.store);
         let pass = whole.pass;
         let (step, dense) = layer(pass.program, number);
-        let images = 0..self.images;
-        self.pool.run(dense.column_blocks(), &|thread, item| {
-            let (units, columns) = (dense.units(), &dense.columns(item));
+        let (images, blocks) = (self.images, dense.column_blocks());
+        // A narrow layer is cut along the images, too, so that there is work for everybody.
+        let parts = (LANES / blocks).clamp(1, images);
+        self.pool.run(parts * blocks, &|thread, item| {
+            let (units, columns, part) = (dense.units(), &dense.columns(item % blocks), item / blocks);
+            let images = part * images / parts..(part + 1) * images / parts;
             // SAFETY: the input is only read, and a thread runs one piece at a time.
             let (input, scratch) =
                 unsafe { (store.read(pass.program, step.inputs[0].tensor, &images), whole.scratch.of(thread)) };
@@ -27,7 +30,7 @@ impl Run<'_, '_> {
             let output = store.tensor_range(pass.program, step.output, &images);
             for (image, row) in rows.chunks_exact(columns.len()).enumerate() {
                 let start = output.start + image * units;
-                // SAFETY: pieces have different columns.
+                // SAFETY: pieces have different columns or images.
                 unsafe { store.floats.part(start + columns.start..start + columns.end) }.copy_from_slice(row);
             }
         });

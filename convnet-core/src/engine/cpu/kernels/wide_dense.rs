@@ -11,6 +11,8 @@
 //! - the weights' gradient is never stored as a whole: the update asks for some rows, which it uses up while they are in
 //!   the cache.
 //!
+//! Fewer weights gain less: 576 × 64 of them, the book's first convnet, 5 % of a training step.
+//!
 //! The bias counts as one more row of the weights.
 
 use super::activate::{activate, activate_backward, add_rows};
