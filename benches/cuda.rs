@@ -1,4 +1,4 @@
-//! Training and prediction on a GPU, in the form of `benches/jobs.rs`; `benches/peers/cuda.py` has the same for PyTorch,
+//! Training and prediction on a GPU, in the form of `benches/jobs.rs`; `benches/peers/torch_graph.py` has the same for PyTorch,
 //! and `scripts/gpu-check` makes a table of both.
 //!
 //! ```text

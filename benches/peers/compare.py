@@ -14,6 +14,7 @@ import os
 import pathlib
 import statistics
 import subprocess
+import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -41,8 +42,10 @@ def built():
 
 
 def median_ms(command, job, environment):
-    """What one program says of one job, or None where it has no answer."""
+    """What one program says of one job, or None where it has no answer; why one fails goes to stderr."""
     run = subprocess.run([*command, job], capture_output=True, text=True, cwd=ROOT, env=environment)
+    if run.returncode != 0:
+        print(f"{' '.join([*command[1:], job])} failed: {(run.stderr.splitlines() or ['no message'])[-1]}", file=sys.stderr)
     words = run.stdout.split()
     return float(words[words.index("median") + 1]) if "median" in words else None
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The jobs of benches/cuda.rs in PyTorch: channels last, the whole step in one CUDA graph, the data set on the device.
 
-    CONVNET_DATA=… PRECISION=tf32 benches/peers/cuda.py [JOB …]
+    CONVNET_DATA=… PRECISION=tf32 benches/peers/torch_graph.py [JOB …]
 
 PRECISION: f32, tf32 (the default) or bf16 (training by autocast). A line a job: program, job, median and least milliseconds.
 """
