@@ -28,7 +28,8 @@
 //!
 //! Tried, slower or without difference: one vector a slice with masks of 64 or 32 filters; two with 16 or 64; tiles of
 //! other sizes; for comparison, sums and input of [`weights`] always at one place, only a tenth faster: memory is not
-//! what it waits for. Not tried: lists from compressed stores, which would pay where there are many slices.
+//! what it waits for; writing the input's gradient where it is the first there, instead of zeros before all: no gain, for
+//! writing zeros brings the lines. Not tried: lists from compressed stores, which would pay where there are many slices.
 //!
 //! An output of zero or NaN stops its gradient, and a gradient of zero is skipped: what would be 0 · NaN or 0 · ∞ in a
 //! dense pass adds nothing here.
