@@ -117,22 +117,26 @@ impl Batch {
     ) {
         let Batch { layout, group, floats, own, kept, stages, sums, totals, statistics, arranged } = self;
         let store = Store { layout, floats: Disjoint::new(floats), own: Disjoint::new(own), kept: Disjoint::new(kept) };
-        let mut run = Run { pool, whole, store, images: indices.len(), room: *group, sums, totals };
-        run.each_group(|run, group, _| {
-            // SAFETY: groups do not share images.
-            unsafe {
-                write_inputs(&run.store, run.whole.pass.program, group, (samples, &indices[group.places.clone()]))
-            }
-        });
-        for stage in stages.iter() {
+        let mut run = Run { pool, whole, store, samples, indices, room: *group, sums, totals };
+        // What comes before and behind all stages goes along with the first and the last, if those take each image by itself.
+        let is_images = |stage: Option<&Stage>| matches!(stage, Some(Stage::Images(_)));
+        let (starts, turns) = (is_images(stages.first()), is_images(stages.last()));
+        if !starts {
+            run.forward(&(0..0), true, None);
+        }
+        for (number, stage) in stages.iter().enumerate() {
             match stage {
-                Stage::Images(steps) => run.forward(steps),
+                Stage::Images(steps) => {
+                    run.forward(steps, number == 0, (number + 1 == stages.len()).then_some(loss));
+                }
                 Stage::Normalize(number, at) => run.normalize(*number, &mut statistics[at.clone()]),
                 Stage::Wide(number, _) => run.wide(*number),
             }
         }
-        run.losses((samples, indices), loss);
-        for stage in stages.iter().rev() {
+        if !turns {
+            run.forward(&(0..0), false, Some(loss));
+        }
+        for stage in stages.iter().rev().skip(usize::from(turns)) {
             match stage {
                 Stage::Images(steps) => run.backward(steps),
                 Stage::Normalize(number, at) => run.normalize_backward(*number, &statistics[at.clone()]),
@@ -163,7 +167,8 @@ struct Run<'a, 'w> {
     pool: &'a mut Pool,
     whole: &'a Whole<'w>,
     store: Store<'a>,
-    images: usize,
+    samples: &'a Samples,
+    indices: &'a [u32],
     /// The most images of a group.
     room: usize,
     sums: &'a mut [f64],
@@ -187,12 +192,16 @@ struct Lane {
 
 impl Run<'_, '_> {
     fn lanes(&self) -> usize {
-        LANES.min(self.images)
+        LANES.min(self.images())
+    }
+
+    fn images(&self) -> usize {
+        self.indices.len()
     }
 
     /// Calls `work` with every group of every lane, the groups of a lane in their order.
     fn each_group(&mut self, work: impl Fn(&Shared<'_, '_>, &Group, Lane) + Sync) {
-        let (lanes, images, room) = (self.lanes(), self.images, self.room);
+        let (lanes, images, room) = (self.lanes(), self.images(), self.room);
         let (whole, store) = (self.whole, self.store);
         self.pool.run(lanes, &|thread, number| {
             let own = store.layout.own_floats;
@@ -208,12 +217,30 @@ impl Run<'_, '_> {
         });
     }
 
-    fn forward(&mut self, steps: &Range<usize>) {
+    /// Through some steps: with the samples as inputs, if it is the `first` of all; with a `loss`, behind the last of all, that
+    /// and the way back, too.
+    fn forward(&mut self, steps: &Range<usize>, first: bool, loss: Option<&Loss>) {
+        let (samples, indices, scale) = (self.samples, self.indices, 1.0 / self.images() as f32);
         self.each_group(|run, group, lane| {
-            // SAFETY: groups do not share images, and a thread runs one piece at a time.
+            let Shared { whole, store } = run;
+            let samples = (samples, &indices[group.places.clone()]);
+            // SAFETY: groups do not share images, lanes have gradients and outcomes of their own, and a thread runs one piece
+            // at a time.
             unsafe {
-                let mut scratch = run.whole.scratch.of(lane.thread);
-                run.whole.pass.forward(&run.store, &mut scratch, steps.clone(), group);
+                let mut scratch = whole.scratch.of(lane.thread);
+                if first {
+                    write_inputs(store, whole.pass.program, group, samples);
+                }
+                whole.pass.forward(store, &mut scratch, steps.clone(), group);
+                if let Some(loss) = loss {
+                    let outcome = &mut whole.outcomes.part(lane.number..lane.number + 1)[0];
+                    if !lane.later {
+                        *outcome = Outcome::default();
+                    }
+                    outcome.add(whole.pass.losses(store, group, samples, loss, scale));
+                    let gradient = whole.gradient(lane.number);
+                    whole.pass.backward(store, &mut scratch, steps.clone(), group, gradient, lane.later);
+                }
             }
         });
     }
@@ -225,21 +252,6 @@ impl Run<'_, '_> {
                 let mut scratch = run.whole.scratch.of(lane.thread);
                 let gradient = run.whole.gradient(lane.number);
                 run.whole.pass.backward(&run.store, &mut scratch, steps.clone(), group, gradient, lane.later);
-            }
-        });
-    }
-
-    fn losses(&mut self, (samples, indices): (&Samples, &[u32]), loss: &Loss) {
-        let scale = 1.0 / self.images as f32;
-        self.each_group(|run, group, lane| {
-            let samples = (samples, &indices[group.places.clone()]);
-            // SAFETY: groups do not share images, nor lanes outcomes.
-            unsafe {
-                let outcome = &mut run.whole.outcomes.part(lane.number..lane.number + 1)[0];
-                if !lane.later {
-                    *outcome = Outcome::default();
-                }
-                outcome.add(run.whole.pass.losses(&run.store, group, samples, loss, scale));
             }
         });
     }

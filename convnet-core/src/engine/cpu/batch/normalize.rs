@@ -44,7 +44,7 @@ impl Run<'_, '_> {
         let (step, arithmetic) = normalization(program, number);
         let weights = &pass.weights[step.weights.clone()];
         let input = step.inputs[0].tensor;
-        let rows = self.images * program.tensors[input] / arithmetic.channels();
+        let rows = self.images() * program.tensors[input] / arithmetic.channels();
         self.sum(arithmetic.sums(), |run, group, sums| {
             // SAFETY: the input is only read.
             let x = unsafe { run.store.read(program, input, &group.places) };
@@ -70,7 +70,7 @@ impl Run<'_, '_> {
         }
         let weights = &pass.weights[step.weights.clone()];
         let input = &step.inputs[0];
-        let rows = self.images * program.tensors[input.tensor] / arithmetic.channels();
+        let rows = self.images() * program.tensors[input.tensor] / arithmetic.channels();
         self.sum(arithmetic.sums(), |run, group, sums| {
             // SAFETY: input and gradient are only read.
             let (x, d_y) = unsafe {

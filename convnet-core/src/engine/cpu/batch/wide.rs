@@ -16,7 +16,7 @@ impl Run<'_, '_> {
         let (whole, store) = (self.whole, self.store);
         let pass = whole.pass;
         let (step, dense) = layer(pass.program, number);
-        let (images, blocks) = (self.images, dense.column_blocks());
+        let (images, blocks) = (self.images(), dense.column_blocks());
         // A narrow layer is cut along the images, too, so that there is work for everybody.
         let parts = (LANES / blocks).clamp(1, images);
         self.pool.run(parts * blocks, &|thread, item| {
@@ -44,7 +44,7 @@ impl Run<'_, '_> {
         if !step.backward {
             return;
         }
-        let images = 0..self.images;
+        let images = 0..self.images();
         // SAFETY: no piece of work runs.
         let (output, gradient) = unsafe {
             (store.read(pass.program, step.output, &images), store.gradient(pass.program, step.output, &images))
