@@ -1,5 +1,5 @@
-//! Training and prediction on a GPU, in the form of `benches/jobs.rs`; `benches/peers/torch_graph.py` has the same for PyTorch,
-//! and `scripts/gpu-check` makes a table of both.
+//! Training and prediction on a GPU, in the form of `benches/jobs.rs`; `benches/peers/torch_graph.py` has the same for
+//! PyTorch, and `scripts/gpu-check` makes a table of both.
 //!
 //! ```text
 //! CONVNET_DATA=… cargo bench --features cuda --bench cuda -- [JOB …]

@@ -215,6 +215,7 @@ impl Drop for Pool {
 mod tests {
     use super::Pool;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::{Duration, Instant};
 
     #[test]
     fn every_item_is_done_once_in_every_round() {
@@ -233,6 +234,22 @@ mod tests {
                 assert_eq!(count.load(Ordering::Relaxed), expected);
             }
         }
+    }
+
+    #[test]
+    fn the_share_of_a_busy_thread_is_done_by_others() {
+        let mut pool = Pool::new(2);
+        let done = AtomicUsize::new(0);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        // Whoever has the first item holds it until all others are done, those of its own share among them.
+        pool.run(8, &|_, item| {
+            while item == 0 && done.load(Ordering::Acquire) < 7 {
+                assert!(Instant::now() < deadline, "the share was left lying");
+                std::thread::yield_now();
+            }
+            done.fetch_add(1, Ordering::Release);
+        });
+        assert_eq!(done.into_inner(), 8);
     }
 
     #[test]

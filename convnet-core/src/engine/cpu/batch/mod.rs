@@ -2,10 +2,10 @@
 //! and at a wide dense layer, whose weights are read once for all of them.
 //!
 //! The tensors of all images are kept. Between two meetings the lanes go their way as always, each through its own
-//! images. At a normalisation ([`normalize`]) each lane sums over its images, the sums are added in the order of the lanes, and
-//! each lane normalises its images by the result. At a wide layer ([`wide`]) there are no lanes: the pieces of work are parts of the layer. The
-//! way back does the same in reverse. Every sum has a fixed order here, too, and the result does not depend on the number of
-//! threads.
+//! images. At a normalisation ([`normalize`]) each lane sums over its images, the sums are added in the order of the
+//! lanes, and each lane normalises its images by the result. At a wide layer ([`wide`]) there are no lanes: the pieces of
+//! work are parts of the layer. Behind the last meeting each lane goes on to its losses and turns round; the way back does
+//! the same in reverse. Every sum has a fixed order here, too, and the result does not depend on the number of threads.
 
 mod normalize;
 mod wide;
@@ -67,7 +67,9 @@ pub(super) struct Whole<'a> {
 impl Batch {
     /// Memory for batches of up to `images` images, that `threads` workers take in groups of at most `group`.
     pub fn new(program: &Program, images: usize, threads: usize, group: usize) -> Batch {
-        let (mut stages, mut statistics, mut widest, mut arranged) = (Vec::new(), 0, 0, 0);
+        // Before the first meeting and behind the last there are the samples and the losses, if nothing else.
+        let mut stages = vec![Stage::Images(0..0)];
+        let (mut statistics, mut widest, mut arranged) = (0, 0, 0);
         let mut stage_of = Vec::with_capacity(program.steps.len());
         for (number, step) in program.steps.iter().enumerate() {
             match (&step.action, stages.last_mut()) {
@@ -86,6 +88,9 @@ impl Batch {
                 _ => stages.push(Stage::Images(number..number + 1)),
             }
             stage_of.push(stages.len());
+        }
+        if !matches!(stages.last(), Some(Stage::Images(_))) {
+            stages.push(Stage::Images(program.steps.len()..program.steps.len()));
         }
         let layout = Layout::batch(program, images, group, &stage_of);
         Batch {
@@ -118,25 +123,15 @@ impl Batch {
         let Batch { layout, group, floats, own, kept, stages, sums, totals, statistics, arranged } = self;
         let store = Store { layout, floats: Disjoint::new(floats), own: Disjoint::new(own), kept: Disjoint::new(kept) };
         let mut run = Run { pool, whole, store, samples, indices, room: *group, sums, totals };
-        // What comes before and behind all stages goes along with the first and the last, if those take each image by itself.
-        let is_images = |stage: Option<&Stage>| matches!(stage, Some(Stage::Images(_)));
-        let (starts, turns) = (is_images(stages.first()), is_images(stages.last()));
-        if !starts {
-            run.forward(&(0..0), true, None);
-        }
+        let last = stages.len() - 1;
         for (number, stage) in stages.iter().enumerate() {
             match stage {
-                Stage::Images(steps) => {
-                    run.forward(steps, number == 0, (number + 1 == stages.len()).then_some(loss));
-                }
+                Stage::Images(steps) => run.forward(steps, number == 0, (number == last).then_some(loss)),
                 Stage::Normalize(number, at) => run.normalize(*number, &mut statistics[at.clone()]),
                 Stage::Wide(number, _) => run.wide(*number),
             }
         }
-        if !turns {
-            run.forward(&(0..0), false, Some(loss));
-        }
-        for stage in stages.iter().rev().skip(usize::from(turns)) {
+        for stage in stages[..last].iter().rev() {
             match stage {
                 Stage::Images(steps) => run.backward(steps),
                 Stage::Normalize(number, at) => run.normalize_backward(*number, &statistics[at.clone()]),
@@ -217,8 +212,8 @@ impl Run<'_, '_> {
         });
     }
 
-    /// Through some steps: with the samples as inputs, if it is the `first` of all; with a `loss`, behind the last of all, that
-    /// and the way back, too.
+    /// Through some steps: before the `first` stage with the samples as inputs, behind the last, where there is a `loss`,
+    /// with that and the way back.
     fn forward(&mut self, steps: &Range<usize>, first: bool, loss: Option<&Loss>) {
         let (samples, indices, scale) = (self.samples, self.indices, 1.0 / self.images() as f32);
         self.each_group(|run, group, lane| {

@@ -18,7 +18,7 @@ impl Run<'_, '_> {
         let (step, dense) = layer(pass.program, number);
         let (images, blocks) = (self.images(), dense.column_blocks());
         // A narrow layer is cut along the images, too, so that there is work for everybody.
-        let parts = (LANES / blocks).clamp(1, images);
+        let parts = (LANES / blocks).min(images).max(1);
         self.pool.run(parts * blocks, &|thread, item| {
             let (units, columns, part) = (dense.units(), &dense.columns(item % blocks), item / blocks);
             let images = part * images / parts..(part + 1) * images / parts;

@@ -5,7 +5,7 @@
 //! layers, they would be read by each lane twice, and each lane would write and the update read a gradient of that
 //! size: 8 × 12.8 MB. Here each of the three products reads the weights once for the whole batch:
 //!
-//! - forward, the items of work are panels of columns;
+//! - forward, the items of work are panels of columns (of some images each, where panels are few);
 //! - the input's gradient is computed transposed, rows of the weights as they lie times the images' gradients turned
 //!   around, so that no copy of the weights is needed;
 //! - the weights' gradient is never stored as a whole: the update asks for some rows, which it uses up while they are in
