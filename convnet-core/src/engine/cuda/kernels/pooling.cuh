@@ -59,6 +59,21 @@ struct Larger {
     }
 };
 
+// Calls `work` with each output whose window covers a place of the input: where it lies, and which row and column of its
+// window the place is in.
+template <class P, class Work> __device__ inline void each_covering(const maps::Place &to, Work work) {
+    typedef maps::Vertical<P> V;
+    typedef maps::Horizontal<P> H;
+    for (int k = 0; k < V::COVERING; k++) {
+        int row, u;
+        if (!V::covering(to.row, k, row, u)) continue;
+        for (int l = 0; l < H::COVERING; l++) {
+            int column, v;
+            if (H::covering(to.column, l, column, v)) work(row, column, u, v);
+        }
+    }
+}
+
 } // namespace pooling
 
 // Block: any; grid: any along x. `places` gets the tap of each output, the first of the largest, if KEEP; an empty
@@ -100,26 +115,18 @@ __device__ void max_pooling2d_forward(const float *input, float *output, pooling
 template <class P>
 __device__ void max_pooling2d_backward(const float *d_output, const pooling::Number<P> *places, const float *input,
                                        float *d_input, int images) {
-    typedef maps::Vertical<P> V;
-    typedef maps::Horizontal<P> H;
     constexpr int C = P::CHANNELS, N = maps::TOGETHER<C>;
     maps::each_place<P::HEIGHT, P::WIDTH, C>(images, [&](maps::Place to) {
         maps::Values<N> sum = maps::all<N>(0.0f);
-        for (int k = 0; k < V::COVERING; k++) {
-            int i, u;
-            if (!V::covering(to.row, k, i, u)) continue;
-            for (int l = 0; l < H::COVERING; l++) {
-                int j, v;
-                if (!H::covering(to.column, l, j, v)) continue;
-                u64 from = maps::element_of<P::OUT_HEIGHT, P::OUT_WIDTH, C>(to.image, i, j, to.channel);
-                auto d = maps::load<N>(d_output + from);
-                u32 taps[N];
-                pooling::load_numbers(taps, places + from);
-                UNROLLED for (int n = 0; n < N; n++) {
-                    if (taps[n] == (u32)(u * P::WINDOW_W + v)) sum.at[n] += d.at[n];
-                }
+        pooling::each_covering<P>(to, [&](int row, int column, int u, int v) {
+            u64 from = maps::element_of<P::OUT_HEIGHT, P::OUT_WIDTH, C>(to.image, row, column, to.channel);
+            auto d = maps::load<N>(d_output + from);
+            u32 taps[N];
+            pooling::load_numbers(taps, places + from);
+            UNROLLED for (int n = 0; n < N; n++) {
+                if (taps[n] == (u32)(u * P::WINDOW_W + v)) sum.at[n] += d.at[n];
             }
-        }
+        });
         u64 element = maps::element_of<P::HEIGHT, P::WIDTH, C>(to.image, to.row, to.column, to.channel);
         maps::store_gradient<P>(d_input, input, element, sum);
     });
@@ -155,24 +162,16 @@ template <class P> __device__ void average_pooling2d_forward(const float *input,
 // Block: any; grid: any along x.
 template <class P>
 __device__ void average_pooling2d_backward(const float *d_output, const float *input, float *d_input, int images) {
-    typedef maps::Vertical<P> V;
-    typedef maps::Horizontal<P> H;
     constexpr int C = P::CHANNELS, N = maps::TOGETHER<C>;
     maps::each_place<P::HEIGHT, P::WIDTH, C>(images, [&](maps::Place to) {
         maps::Values<N> sum = maps::all<N>(0.0f);
-        for (int k = 0; k < V::COVERING; k++) {
-            int i, u;
-            if (!V::covering(to.row, k, i, u)) continue;
-            for (int l = 0; l < H::COVERING; l++) {
-                int j, v;
-                if (!H::covering(to.column, l, j, v)) continue;
-                u64 from = maps::element_of<P::OUT_HEIGHT, P::OUT_WIDTH, C>(to.image, i, j, to.channel);
-                auto d = maps::load<N>(d_output + from);
-                // This position is in the window, so there is one at least.
-                float inside = (float)(V::count(i) * H::count(j));
-                UNROLLED for (int n = 0; n < N; n++) sum.at[n] += d.at[n] / inside;
-            }
-        }
+        pooling::each_covering<P>(to, [&](int row, int column, int, int) {
+            u64 from = maps::element_of<P::OUT_HEIGHT, P::OUT_WIDTH, C>(to.image, row, column, to.channel);
+            auto d = maps::load<N>(d_output + from);
+            // This position is in the window, so there is one at least.
+            float inside = (float)(maps::Vertical<P>::count(row) * maps::Horizontal<P>::count(column));
+            UNROLLED for (int n = 0; n < N; n++) sum.at[n] += d.at[n] / inside;
+        });
         u64 element = maps::element_of<P::HEIGHT, P::WIDTH, C>(to.image, to.row, to.column, to.channel);
         maps::store_gradient<P>(d_input, input, element, sum);
     });
