@@ -61,6 +61,11 @@ fn quadrants(count: usize) -> VectorSet<2> {
 }
 
 #[test]
+fn a_model_has_the_summary_of_its_network() {
+    assert_eq!(digits().summary().to_string(), Digits::summary().to_string());
+}
+
+#[test]
 fn no_epochs_change_nothing() {
     let set = datasets::drawn_digits(40, 1).unwrap();
     let mut model = digits();

@@ -21,6 +21,7 @@ use crate::engine::Precision;
 use crate::engine::cpu::simd::Level;
 use crate::layers::Activation;
 use crate::network::Network;
+use crate::summary::Summary;
 use crate::train::{
     BinaryCrossentropy, CategoricalCrossentropy, History, IntoLoss, IntoOptimizer, Loss, MeanSquaredError, RmsProp,
     Score,
@@ -58,6 +59,11 @@ impl<N: Network> Model<N> {
     pub fn compile(optimizer: impl IntoOptimizer, loss: impl IntoLoss) -> Self {
         let trainer = Trainer::new(N::PLAN, optimizer.into_optimizer(), loss.into_loss());
         Model { trainer, network: PhantomData }
+    }
+
+    /// The table of the network's layers, as [`Network::summary`] gives it without a model.
+    pub fn summary(&self) -> Summary {
+        N::summary()
     }
 
     /// Draws the initial weights, and the order of the images in each epoch, from `seed`.
