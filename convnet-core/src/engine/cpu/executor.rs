@@ -2,9 +2,9 @@
 //!
 //! **Lanes.** A batch is cut into [`LANES`] runs of images, whatever the number of threads. A lane is one piece of work:
 //! its images go through the whole network and back in small groups (so that what a worker touches stays in its L2
-//! cache), and its gradient collects in a buffer of its own. Then the parameters are cut into chunks; for each, the
-//! lanes' gradients are summed in the order of the lanes and handed to the optimizer. So every sum has a fixed order
-//! and the result is the same to the last bit for any number of threads.
+//! cache). Its gradient is added to those of the lanes before it, as [`super::lanes`] says. Then the parameters are cut
+//! into chunks; for each, the sums are completed and handed to the optimizer. So every sum has a fixed order and the result
+//! is the same to the last bit for any number of threads.
 //!
 //! Batch normalisation looks at the whole batch, and large dense layers are better off with it: networks with either keep
 //! all tensors of a batch and train as [`super::batch`] says, with the same lanes.
@@ -21,6 +21,7 @@ use super::aligned::{Floats, LINE};
 use super::batch::{Batch, Whole};
 use super::disjoint::Disjoint;
 use super::kernels::Arithmetic;
+use super::lanes::{LANES, Lanes, Part, lane_of};
 use super::layout::Layout;
 use super::memory::{Memory, Scratches, write_inputs};
 use super::pass::{Group, Pass};
@@ -31,11 +32,6 @@ use crate::data::Samples;
 use crate::engine::Precision;
 use crate::plan::Plan;
 use crate::train::Loss;
-use std::ops::Range;
-
-/// Runs of images that a batch is cut into: enough for as many threads to have a share each. A batch of eight images or
-/// fewer makes lanes of one image.
-pub(super) const LANES: usize = 8;
 
 /// Floats of tensors that one group of images should have, forward and backward together: about 1 MiB.
 const GROUP_FLOATS: usize = 256 * 1024;
@@ -115,11 +111,10 @@ pub struct Executor {
     folds_are_made: bool,
     /// The workers' memory for groups that go forward only.
     forward: Memory,
-    /// Floats of a worker's scratch for kernels, and for gradients on their way to be added.
-    scratch_floats: [usize; 2],
+    /// Floats of a worker's scratch for kernels, and for gradients on their way to be added: of tensors and of weights.
+    scratch_floats: [usize; 3],
     scratch: Floats,
-    /// The lanes' gradients.
-    lanes: Floats,
+    lanes: Lanes,
     lane_outcomes: [Outcome; LANES],
     penalties: Vec<f64>,
     training: Option<Training>,
@@ -156,8 +151,8 @@ impl Executor {
             folds_are_made: false,
             forward: Memory::new(Layout::forward(&program, group), pool.threads()),
             scratch: Floats::default(),
-            scratch_floats: [0; 2],
-            lanes: Floats::default(),
+            scratch_floats: [0; 3],
+            lanes: Lanes::new(program.gradients, program.stages),
             lane_outcomes: Default::default(),
             penalties: vec![0.0; program.pieces.len()],
             training: None,
@@ -165,15 +160,14 @@ impl Executor {
             pool,
             level: settings.level,
         };
-        executor.reserve_scratch([executor.program.scratch(group), 0]);
+        executor.reserve_scratch([executor.program.scratch(group), 0, 0]);
         executor
     }
 
     /// Makes the workers' scratch at least so large.
-    fn reserve_scratch(&mut self, floats: [usize; 2]) {
-        let most = |(have, want): (usize, usize)| have.max(want.next_multiple_of(LINE));
-        let [kernel, added] = self.scratch_floats;
-        let wanted = [most((kernel, floats[0])), most((added, floats[1]))];
+    fn reserve_scratch(&mut self, floats: [usize; 3]) {
+        let have = self.scratch_floats;
+        let wanted = std::array::from_fn(|i| have[i].max(floats[i].next_multiple_of(LINE)));
         if wanted != self.scratch_floats {
             self.scratch = Floats::default();
             self.scratch = Floats::zeros(self.pool.threads() * wanted.iter().sum::<usize>());
@@ -183,9 +177,7 @@ impl Executor {
 
     /// Makes room for training on batches of up to `images` images; without it only prediction works.
     pub fn reserve_training(&mut self, images: usize) {
-        if self.lanes.is_empty() {
-            self.lanes = Floats::zeros(LANES * self.lane_floats());
-        }
+        self.lanes.reserve();
         let (program, threads) = (&self.program, self.pool.threads());
         let lane = images.div_ceil(LANES).max(1);
         let group = group(program, 2 * program.tensor_floats()).min(lane);
@@ -200,16 +192,12 @@ impl Executor {
             _ => None,
         });
         let scratch = wide.chain([program.scratch(group)]).max().unwrap_or(0);
-        let added = group * program.added();
+        let floats = [scratch, group * program.added(), program.sum()];
         self.training = Some(match meets {
             true => Training::Batch(Batch::new(program, images, threads, group)),
             false => Training::Groups(Memory::new(Layout::group(program, group), threads)),
         });
-        self.reserve_scratch([scratch, added]);
-    }
-
-    fn lane_floats(&self) -> usize {
-        self.program.gradients.next_multiple_of(LINE)
+        self.reserve_scratch(floats);
     }
 
     /// Rebuilds what kernels derive from the weights: to be called after every change of them.
@@ -240,40 +228,42 @@ impl Executor {
         loss: &Loss,
         noise: [u64; 2],
     ) -> Outcome {
-        let lane_floats = self.lane_floats();
         let images = indices.len();
         let scale = 1.0 / images as f32;
-        let (program, gradients) = (&self.program, self.program.gradients);
+        let program = &self.program;
         let pass = Pass { program, weights, derived: &self.derived, level: self.level, training: Some(noise) };
         let scratch = Scratches { all: Disjoint::new(&mut self.scratch), floats: self.scratch_floats };
-        let lanes = Disjoint::new(&mut self.lanes);
+        let gradients = self.lanes.of_batch(images);
         let outcomes = Disjoint::new(&mut self.lane_outcomes);
         let memory = match self.training.as_mut().expect("room for training was reserved") {
             Training::Groups(memory) => memory,
             Training::Batch(batch) => {
-                let whole = Whole { pass, scratch: &scratch, lanes: &lanes, lane_floats, outcomes: &outcomes };
+                let whole = Whole { pass, scratch: &scratch, gradients: &gradients, outcomes: &outcomes };
                 batch.differentiate(&mut self.pool, &whole, (samples, indices), loss);
                 return sum_outcomes(&self.lane_outcomes[..LANES.min(images)]);
             }
         };
         let workers = memory.workers();
-        let room = workers.layout.room;
-        self.pool.run(LANES.min(images), &|thread, lane| {
+        let (room, all) = (workers.layout.room, 0..program.steps.len());
+        gradients.begin(0);
+        self.pool.run(gradients.lanes(), &|thread, lane| {
             // SAFETY: a thread runs one item at a time, and each thread and each lane has a part of its own.
-            let (store, mut scratch, gradient, outcome) = unsafe {
-                let gradient = lanes.part(lane * lane_floats..lane * lane_floats + gradients);
-                (workers.store(thread), scratch.of(thread), gradient, &mut outcomes.part(lane..lane + 1)[0])
-            };
+            let (store, mut scratch, outcome) =
+                unsafe { (workers.store(thread), scratch.of(thread), &mut outcomes.part(lane..lane + 1)[0]) };
             *outcome = Outcome::default();
-            let lane = lane_of(lane, images);
-            for (i, indices) in indices[lane.clone()].chunks(room).enumerate() {
-                let group = Group { places: 0..indices.len(), first: lane.start + i * room };
-                // SAFETY: the store is this thread's alone.
+            let places = lane_of(lane, images);
+            for start in places.clone().step_by(room) {
+                let end = places.end.min(start + room);
+                let (group, indices) = (Group { places: 0..end - start, first: start }, &indices[start..end]);
+                let part = Part { lane, first: start == places.start, last: end == places.end };
+                // SAFETY: the store is this thread's alone; there is one stage, whose floats are all.
                 unsafe {
                     write_inputs(&store, program, &group, (samples, indices));
-                    pass.forward(&store, &mut scratch, 0..program.steps.len(), &group);
+                    pass.forward(&store, &mut scratch, all.clone(), &group);
                     outcome.add(pass.losses(&store, &group, (samples, indices), loss, scale));
-                    pass.backward(&store, &mut scratch, 0..program.steps.len(), &group, gradient, i > 0);
+                    gradients.collect(0, part, |gradient, onto| {
+                        pass.backward(&store, &mut scratch, all.clone(), &group, gradient, onto);
+                    });
                 }
             }
         });
@@ -290,12 +280,6 @@ fn most_threads() -> usize {
 fn group(program: &Program, floats: usize) -> usize {
     let usual = (GROUP_FLOATS / floats.max(1)).clamp(1, MOST);
     if program.heavy() { usual.max(HEAVY_GROUP.min(HEAVY_FLOATS / floats.max(1))) } else { usual }
-}
-
-/// The images of a lane: `images` cut into as equal runs as can be.
-pub(super) fn lane_of(lane: usize, images: usize) -> Range<usize> {
-    let lanes = LANES.min(images);
-    lane * images / lanes..(lane + 1) * images / lanes
 }
 
 fn sum_outcomes(outcomes: &[Outcome]) -> Outcome {

@@ -25,6 +25,12 @@ pub trait Kernel: Send + Sync {
     /// Computes the outputs.
     fn forward(&self, pass: Forward<'_>);
 
+    /// Whether a [`Kernel::backward`] that accumulates sums over its images first, from zero, so that the bits are those
+    /// of a sum that was made elsewhere and then added. Otherwise it may go on with the sum that it finds.
+    fn adds_sums(&self) -> bool {
+        false
+    }
+
     /// Computes the gradients, after a [`Kernel::forward`] of the same images with `training` set.
     fn backward(&self, pass: Backward<'_>);
 }

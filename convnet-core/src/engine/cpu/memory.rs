@@ -12,6 +12,8 @@ pub(super) struct Scratch<'a> {
     pub kernel: &'a mut [f32],
     /// A gradient on its way to be added to another.
     pub added: &'a mut [f32],
+    /// One of weights likewise.
+    pub sum: &'a mut [f32],
 }
 
 /// Memory for a group of images for each worker.
@@ -64,8 +66,8 @@ impl Workers<'_> {
 /// The threads' room for what ends with the call of a kernel.
 pub(super) struct Scratches<'a> {
     pub all: Disjoint<'a, f32>,
-    /// How many for kernels, and for gradients on their way to be added.
-    pub floats: [usize; 2],
+    /// How many for kernels, and for gradients on their way to be added: of a tensor and of weights.
+    pub floats: [usize; 3],
 }
 
 impl Scratches<'_> {
@@ -74,11 +76,13 @@ impl Scratches<'_> {
     /// # Safety
     /// Nobody else uses that of this thread at the same time.
     pub unsafe fn of(&self, thread: usize) -> Scratch<'_> {
-        let [kernel, added] = self.floats;
-        let start = thread * (kernel + added);
+        let [kernel, added, sum] = self.floats;
+        let len = kernel + added + sum;
         // SAFETY: threads' parts do not overlap; the rest is the caller's promise.
-        let (kernel, added) = unsafe { self.all.part(start..start + kernel + added).split_at_mut(kernel) };
-        Scratch { kernel, added }
+        let all = unsafe { self.all.part(thread * len..(thread + 1) * len) };
+        let (kernel, rest) = all.split_at_mut(kernel);
+        let (added, sum) = rest.split_at_mut(added);
+        Scratch { kernel, added, sum }
     }
 }
 

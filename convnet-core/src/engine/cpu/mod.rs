@@ -9,6 +9,7 @@ pub mod executor;
 mod fold;
 pub mod kernel;
 pub mod kernels;
+mod lanes;
 mod layout;
 mod memory;
 mod pass;

@@ -39,6 +39,17 @@ pub(super) struct Pass<'a> {
     pub training: Option<[u64; 2]>,
 }
 
+/// What a gradient of weights is written onto.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Onto {
+    /// It overwrites what is there.
+    Nothing,
+    /// The sum over earlier images, which goes on.
+    Images,
+    /// A sum to which that of these images is added as a whole.
+    Sum,
+}
+
 /// Images that one worker has to itself: in a store, and in the batch.
 #[derive(Clone, Debug)]
 pub(super) struct Group {
@@ -221,7 +232,7 @@ impl Pass<'_> {
     }
 
     /// The way back through `steps`, from the gradient with respect to the last one's output: gradients with respect to
-    /// inputs, as far as they are asked for, and to the weights, into `d_weights` (as [`Program::gradients`] says).
+    /// inputs, as far as they are asked for, and to the weights, into or onto `d_weights` (as [`Program::gradients`] says).
     ///
     /// # Safety
     /// The group's images in the store are the caller's alone.
@@ -232,7 +243,7 @@ impl Pass<'_> {
         steps: Range<usize>,
         group: &Group,
         d_weights: &mut [f32],
-        accumulate: bool,
+        onto: Onto,
     ) {
         let (program, places) = (self.program, &group.places);
         for number in steps.rev() {
@@ -251,7 +262,11 @@ impl Pass<'_> {
                         let output = store.read(program, step.output, places);
                         (input, output, &*store.kept(number, &**kernel, places))
                     };
-                    let Scratch { kernel: scratch, added } = scratch;
+                    let Scratch { kernel: scratch, added, sum } = scratch;
+                    let d_weights = &mut d_weights[step.gradient.clone()];
+                    // What the kernel would not add as it should is summed up beside it.
+                    let apart = onto == Onto::Sum && !kernel.adds_sums();
+                    let sum = &mut sum[..if apart { d_weights.len() } else { 0 }];
                     // SAFETY: as above.
                     let mut target = unsafe { Target::new(self, store, &step.inputs[0], places, added) };
                     kernel.backward(Backward {
@@ -264,10 +279,13 @@ impl Pass<'_> {
                         kept,
                         d_output,
                         d_input: target.as_mut().map(Target::write),
-                        d_weights: &mut d_weights[step.gradient.clone()],
-                        accumulate,
+                        d_weights: if apart { &mut *sum } else { &mut *d_weights },
+                        accumulate: onto != Onto::Nothing && !apart,
                         scratch,
                     });
+                    if apart {
+                        merge::accumulate(self.level, d_weights, sum);
+                    }
                     target.into_iter().for_each(|target| target.add(self.level));
                 }
                 Action::Add => {

@@ -47,6 +47,8 @@ pub(super) struct Step {
     pub layer: usize,
     /// Whether anybody asks for a gradient that passes through here.
     pub backward: bool,
+    /// Which of the [`Program::stages`] it belongs to.
+    pub stage: usize,
 }
 
 /// A tensor that a step takes.
@@ -70,8 +72,8 @@ pub(super) struct Piece {
 /// Where the gradient of a piece comes from.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Source {
-    /// The lanes' gradients from this place on, summed.
-    Lanes(usize),
+    /// The lanes' gradients of a stage, from this place on, summed.
+    Lanes { stage: usize, place: usize },
     /// Rows of the weights of this step, a wide dense layer.
     Wide(usize, Range<usize>),
 }
@@ -87,6 +89,8 @@ pub(super) enum Next {
 /// A plan as steps.
 pub(super) struct Program {
     pub steps: Vec<Step>,
+    /// Stages of a training step, each step at which images meet being one, and what lies between two of them another.
+    pub stages: usize,
     /// The steps of prediction, and how many floats its folds have.
     pub forward: Vec<Next>,
     pub folded: usize,
@@ -124,6 +128,7 @@ impl Program {
         let (forward, folded) = forward(&graph, &steps, settings);
         mark_first(&mut steps, graph.tensors.len());
         let gradients = place_gradients(&mut steps);
+        let stages = number_stages(&mut steps);
         Program {
             forward,
             folded,
@@ -133,6 +138,7 @@ impl Program {
             row: plan.output.channels(),
             params: plan.params,
             gradients,
+            stages,
             pieces: pieces(plan, &steps),
             derived,
             input: plan.input.len(),
@@ -179,6 +185,12 @@ impl Program {
         let added = self.steps.iter().flat_map(|step| &step.inputs).filter(|input| input.gradient && !input.first);
         added.map(|input| self.tensors[input.tensor]).max().unwrap_or(0)
     }
+
+    /// Floats of the largest gradient that is not added by the kernel that makes it.
+    pub fn sum(&self) -> usize {
+        let kept_apart = self.steps.iter().filter(|step| step.kernel().is_some_and(|kernel| !kernel.adds_sums()));
+        kept_apart.map(|step| step.gradient.len()).max().unwrap_or(0)
+    }
 }
 
 impl Step {
@@ -220,6 +232,7 @@ fn steps(plan: &Plan, graph: &Graph, asked: &[bool], settings: &Settings) -> (Ve
             output: result,
             layer: head.layer,
             backward: asked[result],
+            stage: 0,
         };
         if head.weights.is_empty() {
             step.weights = 0..0;
@@ -334,6 +347,17 @@ fn place_gradients(steps: &mut [Step]) -> usize {
     len
 }
 
+/// Says of each step in which stage it is; gives how many there are.
+fn number_stages(steps: &mut [Step]) -> usize {
+    let mut stage = 0;
+    for step in steps {
+        let meets = usize::from(step.meets());
+        step.stage = stage + meets;
+        stage += 2 * meets;
+    }
+    stage + 1
+}
+
 /// What training changes: neighbours that are treated alike, cut into pieces.
 fn pieces(plan: &Plan, steps: &[Step]) -> Vec<Piece> {
     let (mut runs, mut wide): (Vec<Piece>, Vec<Piece>) = Default::default();
@@ -350,27 +374,31 @@ fn pieces(plan: &Plan, steps: &[Step]) -> Vec<Piece> {
             continue;
         }
         let place = step.gradient.start + range.start - step.weights.start;
+        let source = Source::Lanes { stage: step.stage, place };
         match runs.last_mut() {
-            Some(run) if run.range.end == range.start && run.l2 == l2 && run.ends_at(place) => {
+            Some(run) if run.range.end == range.start && run.l2 == l2 && run.goes_on(&source) => {
                 run.range.end = range.end;
             }
-            _ => runs.push(Piece { range, l2, source: Source::Lanes(place) }),
+            _ => runs.push(Piece { range, l2, source }),
         }
     }
     wide.into_iter().chain(runs.into_iter().flat_map(Piece::cut)).collect()
 }
 
 impl Piece {
-    /// Whether its gradient ends at this place of the lanes'.
-    fn ends_at(&self, place: usize) -> bool {
-        matches!(self.source, Source::Lanes(start) if start + self.range.len() == place)
+    /// Whether its gradient ends where that one begins.
+    fn goes_on(&self, source: &Source) -> bool {
+        match &self.source {
+            &Source::Lanes { stage, place } => *source == Source::Lanes { stage, place: place + self.range.len() },
+            Source::Wide(..) => false,
+        }
     }
 
     /// Pieces of at most [`PIECE`] parameters.
     fn cut(self) -> impl Iterator<Item = Piece> {
         self.range.clone().step_by(PIECE).map(move |start| {
             let source = match &self.source {
-                Source::Lanes(place) => Source::Lanes(place + start - self.range.start),
+                &Source::Lanes { stage, place } => Source::Lanes { stage, place: place + start - self.range.start },
                 whole => whole.clone(),
             };
             Piece { range: start..self.range.end.min(start + PIECE), l2: self.l2, source }

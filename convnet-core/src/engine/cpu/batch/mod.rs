@@ -12,9 +12,10 @@ mod wide;
 
 use super::aligned::{Floats, LINE};
 use super::disjoint::Disjoint;
-use super::executor::{LANES, Outcome, lane_of};
+use super::executor::Outcome;
+use super::lanes::{Gradients, LANES, Part, lane_of};
 use super::layout::Layout;
-use super::memory::{Scratches, write_inputs};
+use super::memory::{Scratch, Scratches, write_inputs};
 use super::pass::{Group, Pass, Store};
 use super::pool::Pool;
 use super::program::{Action, Program};
@@ -59,8 +60,7 @@ pub(super) struct Batch {
 pub(super) struct Whole<'a> {
     pub pass: Pass<'a>,
     pub scratch: &'a Scratches<'a>,
-    pub lanes: &'a Disjoint<'a, f32>,
-    pub lane_floats: usize,
+    pub gradients: &'a Gradients<'a>,
     pub outcomes: &'a Disjoint<'a, Outcome>,
 }
 
@@ -175,19 +175,12 @@ struct Shared<'a, 'w> {
     whole: &'a Whole<'w>,
     /// With the thread's own part.
     store: Store<'a>,
-}
-
-/// A piece of work on a lane.
-struct Lane {
-    number: usize,
     thread: usize,
-    /// Whether this is not the lane's first group.
-    later: bool,
 }
 
 impl Run<'_, '_> {
     fn lanes(&self) -> usize {
-        LANES.min(self.images())
+        self.whole.gradients.lanes()
     }
 
     fn images(&self) -> usize {
@@ -195,19 +188,19 @@ impl Run<'_, '_> {
     }
 
     /// Calls `work` with every group of every lane, the groups of a lane in their order.
-    fn each_group(&mut self, work: impl Fn(&Shared<'_, '_>, &Group, Lane) + Sync) {
+    fn each_group(&mut self, work: impl Fn(&Shared<'_, '_>, &Group, Part) + Sync) {
         let (lanes, images, room) = (self.lanes(), self.images(), self.room);
         let (whole, store) = (self.whole, self.store);
         self.pool.run(lanes, &|thread, number| {
             let own = store.layout.own_floats;
             // SAFETY: threads' parts do not overlap, and a thread runs one piece at a time.
             let own = Disjoint::new(unsafe { store.own.part(thread * own..(thread + 1) * own) });
-            let shared = Shared { whole, store: Store { own, ..store } };
+            let shared = Shared { whole, store: Store { own, ..store }, thread };
             let lane = lane_of(number, images);
             for start in lane.clone().step_by(room) {
                 let places = start..lane.end.min(start + room);
-                let group = Group { first: start, places };
-                work(&shared, &group, Lane { number, thread, later: start > lane.start });
+                let part = Part { lane: number, first: start == lane.start, last: places.end == lane.end };
+                work(&shared, &Group { first: start, places }, part);
             }
         });
     }
@@ -216,51 +209,60 @@ impl Run<'_, '_> {
     /// with that and the way back.
     fn forward(&mut self, steps: &Range<usize>, first: bool, loss: Option<&Loss>) {
         let (samples, indices, scale) = (self.samples, self.indices, 1.0 / self.images() as f32);
-        self.each_group(|run, group, lane| {
-            let Shared { whole, store } = run;
+        if loss.is_some() {
+            self.begin(steps);
+        }
+        self.each_group(|run, group, part| {
+            let Shared { whole, store, thread } = run;
             let samples = (samples, &indices[group.places.clone()]);
-            // SAFETY: groups do not share images, lanes have gradients and outcomes of their own, and a thread runs one piece
-            // at a time.
+            // SAFETY: groups do not share images, lanes have outcomes of their own, and a thread runs one piece at a time.
             unsafe {
-                let mut scratch = whole.scratch.of(lane.thread);
+                let mut scratch = whole.scratch.of(*thread);
                 if first {
                     write_inputs(store, whole.pass.program, group, samples);
                 }
                 whole.pass.forward(store, &mut scratch, steps.clone(), group);
                 if let Some(loss) = loss {
-                    let outcome = &mut whole.outcomes.part(lane.number..lane.number + 1)[0];
-                    if !lane.later {
+                    let outcome = &mut whole.outcomes.part(part.lane..part.lane + 1)[0];
+                    if part.first {
                         *outcome = Outcome::default();
                     }
                     outcome.add(whole.pass.losses(store, group, samples, loss, scale));
-                    let gradient = whole.gradient(lane.number);
-                    whole.pass.backward(store, &mut scratch, steps.clone(), group, gradient, lane.later);
+                    run.backward(&mut scratch, steps, group, part);
                 }
             }
         });
     }
 
     fn backward(&mut self, steps: &Range<usize>) {
-        self.each_group(|run, group, lane| {
-            // SAFETY: groups do not share images, lanes have gradients of their own, and a thread runs one piece at a time.
-            unsafe {
-                let mut scratch = run.whole.scratch.of(lane.thread);
-                let gradient = run.whole.gradient(lane.number);
-                run.whole.pass.backward(&run.store, &mut scratch, steps.clone(), group, gradient, lane.later);
-            }
+        self.begin(steps);
+        self.each_group(|run, group, part| {
+            // SAFETY: groups do not share images, and a thread runs one piece at a time.
+            unsafe { run.backward(&mut run.whole.scratch.of(run.thread), steps, group, part) }
         });
+    }
+
+    /// Before the way back through some steps.
+    fn begin(&self, steps: &Range<usize>) {
+        if let Some(step) = self.whole.pass.program.steps[steps.clone()].first() {
+            self.whole.gradients.begin(step.stage);
+        }
     }
 }
 
-impl Whole<'_> {
-    /// A lane's gradient.
+impl Shared<'_, '_> {
+    /// The way back of a part of a lane through the steps of a stage.
     ///
     /// # Safety
-    /// Nobody else uses this lane's gradient at the same time.
-    #[allow(clippy::mut_from_ref)] // as for `Disjoint::part`
-    unsafe fn gradient(&self, lane: usize) -> &mut [f32] {
-        let start = lane * self.lane_floats;
-        // SAFETY: lanes do not overlap; the rest is the caller's promise.
-        unsafe { self.lanes.part(start..start + self.pass.program.gradients) }
+    /// The group's images are the caller's alone, and the parts of a lane come one after the other.
+    unsafe fn backward(&self, scratch: &mut Scratch<'_>, steps: &Range<usize>, group: &Group, part: Part) {
+        let Whole { pass, gradients, .. } = self.whole;
+        let Some(step) = pass.program.steps[steps.clone()].first() else { return };
+        // SAFETY: the caller's promise; a stage's steps keep to their own floats of a gradient.
+        unsafe {
+            gradients.collect(step.stage, part, |gradient, onto| {
+                pass.backward(&self.store, scratch, steps.clone(), group, gradient, onto);
+            });
+        }
     }
 }

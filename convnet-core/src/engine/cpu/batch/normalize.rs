@@ -21,10 +21,10 @@ impl Run<'_, '_> {
         let sums = std::mem::take(&mut self.sums);
         {
             let sums = Disjoint::new(&mut *sums);
-            self.each_group(|run, group, lane| {
+            self.each_group(|run, group, part| {
                 // SAFETY: lanes have sums of their own.
-                let sums = unsafe { sums.part(lane.number * len..(lane.number + 1) * len) };
-                if !lane.later {
+                let sums = unsafe { sums.part(part.lane * len..(part.lane + 1) * len) };
+                if part.first {
                     sums.fill(0.0);
                 }
                 add(run, group, sums);
@@ -80,24 +80,21 @@ impl Run<'_, '_> {
             arithmetic.add_backward_sums(x, d_y, statistics, sums);
         });
         let totals = &self.totals[..arithmetic.sums()];
-        for lane in 0..self.lanes() {
-            // SAFETY: no piece of work runs.
-            let d_weights = &mut unsafe { self.whole.gradient(lane) }[step.gradient.clone()];
-            if lane == 0 {
+        // SAFETY: no piece of work runs.
+        unsafe {
+            self.whole.gradients.set(step.stage, step.gradient.clone(), |d_weights| {
                 arithmetic.weight_gradients(totals, d_weights);
-            } else {
-                d_weights.fill(0.0);
-            }
+            });
         }
         let totals = std::mem::take(&mut self.totals);
         let batch = batch_normalization::Batch { statistics, sums: &totals[..arithmetic.sums()], rows };
-        self.each_group(|run, group, lane| {
+        self.each_group(|run, group, _| {
             // SAFETY: groups do not share images, the input is only read, the gradients of input and output have different
             // places, and a thread runs one piece at a time.
             unsafe {
                 let x = run.store.read(program, input.tensor, &group.places);
                 let d_y = run.store.gradient(program, step.output, &group.places);
-                let scratch = run.whole.scratch.of(lane.thread);
+                let scratch = run.whole.scratch.of(run.thread);
                 if let Some(mut target) = Target::new(&pass, &run.store, input, &group.places, scratch.added) {
                     arithmetic.backward(x, d_y, batch, weights, target.write());
                     target.add(pass.level);

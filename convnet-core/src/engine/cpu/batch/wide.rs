@@ -1,7 +1,8 @@
 //! A wide dense layer in a training step: the pieces of work are parts of the layer, for all images of the batch.
 
-use super::{Batch, LANES, Run, Stage};
+use super::{Batch, Run, Stage};
 use crate::engine::cpu::kernels::wide_dense::{Gradient, WideDense};
+use crate::engine::cpu::lanes::LANES;
 use crate::engine::cpu::program::{Action, Program, Step};
 
 /// A step that is a wide layer, with its arithmetic.

@@ -7,7 +7,7 @@ use crate::engine::cpu::disjoint::Disjoint;
 use crate::engine::cpu::kernels::activate;
 use crate::engine::cpu::layout::Layout;
 use crate::engine::cpu::memory::{Memory, Scratches};
-use crate::engine::cpu::pass::{Group, Pass};
+use crate::engine::cpu::pass::{Group, Onto, Pass};
 use crate::engine::cpu::program::Next;
 use crate::train::Loss;
 use std::ops::Range;
@@ -116,7 +116,7 @@ impl Executor {
     /// `d_outputs` is as long as the outputs. Works image by image on the calling thread, which is enough for
     /// visualisation and tests. Needs [`Settings::input_gradient`](super::Settings::input_gradient).
     pub fn pull_back(&mut self, inputs: &[f32], d_outputs: &[f32], weights: &[f32]) -> PullBack {
-        self.reserve_scratch([self.program.scratch(1), self.program.added()]);
+        self.reserve_scratch([self.program.scratch(1), self.program.added(), 0]);
         let (program, level) = (&self.program, self.level);
         let mut lane = vec![0.0; program.gradients];
         let mut memory = Memory::new(Layout::group(program, 1), 1);
@@ -141,7 +141,7 @@ impl Executor {
                 let gradient = store.gradient(program, program.result, &group.places);
                 gradient.copy_from_slice(d_output);
                 activate::activate_backward(level, program.head, &output, gradient, program.row);
-                pass.backward(&store, &mut scratch, steps.clone(), &group, &mut lane, true);
+                pass.backward(&store, &mut scratch, steps.clone(), &group, &mut lane, Onto::Images);
                 result.outputs.extend_from_slice(&output);
                 result.d_input.extend_from_slice(store.gradient(program, 0, &group.places));
             }

@@ -1,10 +1,10 @@
 //! The update of the weights after a batch.
 
-use super::{Executor, LANES, Training};
+use super::{Executor, Training};
 use crate::engine::cpu::disjoint::Disjoint;
 use crate::engine::cpu::memory::Scratches;
 use crate::engine::cpu::program::{Piece, Source};
-use crate::engine::cpu::simd::{Level, vectorize};
+use crate::engine::cpu::simd::vectorize;
 use crate::engine::cpu::sums::{Add, AllFinite, SquareSum};
 use crate::train::Optimizer;
 use crate::train::optimizer::MAX_SLOTS;
@@ -31,18 +31,18 @@ pub struct Update {
 }
 
 impl Executor {
-    /// Sums the lanes' gradients in their order and lets the optimizer change the weights that training changes, which
+    /// Completes the sums of the lanes' gradients and lets the optimizer change the weights that training changes, which
     /// are copied to `previous` before; then moving statistics follow the batch's. `images` as in the call to
     /// [`Executor::differentiate`] before; `slots` holds the optimizer's state, a slice as long as the weights each.
     pub fn update(&mut self, images: usize, weights: Weights<'_>, optimizer: &Optimizer, step: u64) -> Update {
-        let (lane_floats, level, program) = (self.lane_floats(), self.level, &self.program);
+        let (level, program) = (self.level, &self.program);
         let batch = match &self.training {
             Some(Training::Batch(batch)) => Some(batch),
             _ => None,
         };
         let Weights { current, previous, slots } = weights;
         let finite = AtomicBool::new(true);
-        let lanes = Disjoint::new(&mut self.lanes);
+        let gradients = self.lanes.of_batch(images);
         let scratch = Scratches { all: Disjoint::new(&mut self.scratch), floats: self.scratch_floats };
         let penalties = Disjoint::new(&mut self.penalties);
         {
@@ -54,9 +54,7 @@ impl Executor {
                 // SAFETY: the pieces do not overlap, and each is one item; a thread runs one item at a time.
                 let (gradient, weights, previous, slots, penalty) = unsafe {
                     let gradient = match source {
-                        Source::Lanes(start) => {
-                            sum_lanes(level, &lanes, lane_floats, images, *start..start + range.len())
-                        }
+                        Source::Lanes { stage, place } => gradients.sum(level, *stage, *place..place + range.len()),
                         Source::Wide(step, rows) => {
                             let gradient = &mut scratch.of(thread).kernel[..range.len()];
                             if let Some(batch) = batch {
@@ -98,17 +96,21 @@ impl Executor {
     /// The summed gradient of the last [`Executor::differentiate`], without penalties, before any update: for tests and
     /// tools. Zero for weights that no gradient was asked for.
     pub fn gradient(&mut self, images: usize) -> Vec<f32> {
-        let (lane_floats, level, program) = (self.lane_floats(), self.level, &self.program);
+        let program = &self.program;
         let mut sum = vec![0.0; program.params];
-        let lanes = Disjoint::new(&mut self.lanes);
-        for step in program.steps.iter().filter(|step| !step.gradient.is_empty()) {
-            // SAFETY: nothing else runs.
-            let mut parts = (0..LANES.min(images)).map(|lane| unsafe {
-                lanes.shared(lane * lane_floats + step.gradient.start..lane * lane_floats + step.gradient.end)
-            });
-            let sum = &mut sum[step.weights.clone()];
-            sum.copy_from_slice(parts.next().unwrap_or(&[]));
-            parts.for_each(|addend| vectorize(level, Add { sum: &mut *sum, addend, times: 1.0 }));
+        let gradients = self.lanes.of_batch(images);
+        let steps = || program.steps.iter().filter(|step| !step.gradient.is_empty());
+        // SAFETY: nothing else runs.
+        unsafe {
+            for step in steps() {
+                let found = gradients.sum(self.level, step.stage, step.gradient.clone());
+                sum[step.weights.clone()].copy_from_slice(found);
+            }
+            // The update sums once more.
+            for step in steps() {
+                let found = &sum[step.weights.clone()];
+                gradients.set(step.stage, step.gradient.clone(), |gradient| gradient.copy_from_slice(found));
+            }
         }
         if let Some(Training::Batch(batch)) = &self.training {
             for Piece { range, source, .. } in &program.pieces {
@@ -117,30 +119,6 @@ impl Executor {
                     dense.weight_gradient(rows, inputs, &d_outputs, &mut sum[range.clone()]);
                 }
             }
-        }
-        sum
-    }
-}
-
-/// Adds the lanes' gradients of some weights to the first lane's, in their order.
-///
-/// # Safety
-/// Nobody else uses this part of the lanes.
-#[allow(clippy::mut_from_ref)] // as for `Disjoint::part`
-unsafe fn sum_lanes<'a>(
-    level: Level,
-    lanes: &'a Disjoint<'_, f32>,
-    lane_floats: usize,
-    images: usize,
-    range: Range<usize>,
-) -> &'a mut [f32] {
-    // SAFETY: the caller's promise; lanes are distinct buffers.
-    unsafe {
-        let sum = lanes.part(range.clone());
-        for lane in 1..LANES.min(images) {
-            let start = lane * lane_floats;
-            let addend = lanes.shared(start + range.start..start + range.end);
-            vectorize(level, Add { sum: &mut *sum, addend, times: 1.0 });
         }
         sum
     }

@@ -103,6 +103,13 @@ pub(super) fn carve<'a>(rest: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
     piece
 }
 
+/// Writes what was summed up as the gradient of the bias, or adds it.
+pub(super) fn put_bias(sum: &[f32], d_bias: &mut [f32], accumulate: bool) {
+    for (to, sum) in d_bias.iter_mut().zip(sum) {
+        *to = if accumulate { *to + sum } else { *sum };
+    }
+}
+
 /// The relu of the largest of a window's four values, and which it was (as `names` names them), the first where
 /// several are equal. A NaN in the first place stays; NaNs elsewhere lose.
 #[inline(always)]

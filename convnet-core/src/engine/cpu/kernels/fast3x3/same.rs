@@ -64,6 +64,10 @@ impl Kernel for Same {
         self.inner.prepare(weights, derived);
     }
 
+    fn adds_sums(&self) -> bool {
+        self.inner.adds_sums()
+    }
+
     fn forward(&self, pass: Forward<'_>) {
         assert_eq!(pass.input.len(), pass.images * self.image_len(), "input");
         let mut rest = pass.scratch;

@@ -37,6 +37,10 @@ impl Kernel for Wide {
         vectorize(self.level, Prepare { kernel: self, weights, derived });
     }
 
+    fn adds_sums(&self) -> bool {
+        self.block.pooled
+    }
+
     fn forward(&self, pass: Forward<'_>) {
         self.block.check_forward(&pass);
         vectorize(self.level, RunForward { kernel: self, pass });

@@ -118,6 +118,10 @@ impl Kernel for Tiled {
         self.behind.prepare(weights, backward);
     }
 
+    fn adds_sums(&self) -> bool {
+        self.behind.adds_sums()
+    }
+
     fn forward(&self, pass: Forward<'_>) {
         let sliding = self.sliding();
         self.block.check_forward_of(&pass, sliding.height * sliding.width * sliding.channels);

@@ -37,7 +37,7 @@
 mod input;
 mod weights;
 
-use super::block::{Block, carve, carved};
+use super::block::{Block, carve, carved, put_bias};
 use crate::engine::cpu::kernel::Backward;
 use crate::engine::cpu::simd::{Simd, Vectorized};
 use input::filters_together;
@@ -57,12 +57,13 @@ pub(super) fn scratch(block: &Block) -> usize {
     carved(&pieces(block, weights::WINDOWS))
 }
 
-fn pieces(block: &Block, tile: usize) -> [usize; 5] {
+fn pieces(block: &Block, tile: usize) -> [usize; 6] {
     let (_, columns) = block.output();
     let (images, rows) = together(block);
     let packed = block.input_len();
     let sums = 9 * block.channels * block.filters;
-    [8 * images * rows * columns, 4 * tile, 2 * block.filters, packed, sums]
+    let bias = if block.bias { block.filters } else { 0 };
+    [8 * images * rows * columns, 4 * tile, 2 * block.filters, packed, sums, bias]
 }
 
 /// Images and rows of windows that are worked on together.
@@ -129,7 +130,7 @@ impl<const N: usize> Vectorized for Run<'_, '_, N> {
         let (images_together, rows_together) = together(block);
         let tile = Tile::of(block, N * S::LANES);
         let mut rest = std::mem::take(&mut pass.scratch);
-        let [masks, places, marks, packed, sums] = pieces(block, tile.windows()).map(|len| carve(&mut rest, len));
+        let [masks, places, marks, packed, sums, bias] = pieces(block, tile.windows()).map(|len| carve(&mut rest, len));
         // SAFETY: each float is as large as a `u32` and any bits are one; two are as large as a `u64`, and the pieces
         // start at cache lines.
         let (masks, places, marks) = unsafe {
@@ -141,12 +142,10 @@ impl<const N: usize> Vectorized for Run<'_, '_, N> {
         };
         tile.list(block, N * S::LANES, places);
         let (d_kernel, d_bias) = pass.d_weights.split_at_mut(9 * block.channels * block.filters);
-        if !pass.accumulate {
-            d_bias.fill(0.0);
-        }
+        bias.fill(0.0);
         let all =
             Image { block: *block, input: pass.input, output: pass.output, kept: pass.kept, d_output: pass.d_output };
-        let mut collect = Collect { sums, d_bias, packed, places, marks, tile, fresh: true };
+        let mut collect = Collect { sums, bias, packed, places, marks, tile, fresh: true };
         for image in (0..pass.images).step_by(images_together) {
             let images = image..pass.images.min(image + images_together);
             for row in (0..rows).step_by(rows_together) {
@@ -158,6 +157,7 @@ impl<const N: usize> Vectorized for Run<'_, '_, N> {
             }
         }
         write_weights(s, block, N * S::LANES, collect.sums, d_kernel, pass.accumulate);
+        put_bias(collect.bias, d_bias, pass.accumulate);
     }
 }
 
@@ -275,7 +275,7 @@ impl<'a> Image<'a> {
 struct Collect<'a> {
     /// In the order of the derived weights.
     sums: &'a mut [f32],
-    d_bias: &'a mut [f32],
+    bias: &'a mut [f32],
     packed: &'a mut [f32],
     places: &'a [[u32; 4]],
     marks: &'a mut [[u32; 2]],
@@ -313,7 +313,7 @@ impl Collect<'_> {
         let Block { width, height, channels, filters, .. } = image.block;
         let (slice, (_, columns)) = (N * S::LANES, image.block.output());
         let first = row * columns + column;
-        image.mark_windows(s, first..first + windows, self.marks, self.d_bias);
+        image.mark_windows(s, first..first + windows, self.marks, self.bias);
         let map = if slice == channels { image.input } else { &*self.packed };
         for channel in (0..channels).step_by(slice) {
             let x = &map[channel * height * width + (2 * row * width + 2 * column) * slice..];

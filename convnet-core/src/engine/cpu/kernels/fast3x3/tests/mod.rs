@@ -127,6 +127,10 @@ impl Case {
         let sums: Vec<f64> = expected.d_weights.iter().zip(&start).map(|(a, b)| a + f64::from(*b)).collect();
         let added = self.run(Some(&start)).d_weights;
         assert_close(&format!("accumulated gradient of {}", self.name), &added, &sums);
+        if self.kernel.adds_sums() {
+            let sums: Vec<f32> = found.d_weights.iter().zip(&start).map(|(a, b)| a + b).collect();
+            assert!(added == sums, "{} goes on with the sum that it finds", self.name);
+        }
     }
 }
 

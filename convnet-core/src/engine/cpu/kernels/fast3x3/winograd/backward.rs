@@ -9,7 +9,7 @@
 //! took a tenth less for a training step of the book's first convnet; two took 4 % more, since half of the factors come
 //! out of the other core's cache.
 
-use super::super::block::{Block, carve, carved, load, store};
+use super::super::block::{Block, carve, carved, load, put_bias, store};
 use super::blocking::{Blocking, Sums};
 use super::forward::{Input, Place, transform_input};
 use super::outer::Outer;
@@ -28,13 +28,14 @@ pub(super) fn scratch(winograd: &Winograd, images: usize) -> usize {
     carved(&pieces(winograd, &Blocking::backward(winograd, images)))
 }
 
-/// Of a chunk's inputs, gradients and products, and of sums over tiles.
-fn pieces(winograd: &Winograd, blocking: &Blocking) -> [usize; 4] {
+/// Of a chunk's inputs, gradients and products, and of sums over tiles and of the bias's gradient.
+fn pieces(winograd: &Winograd, blocking: &Blocking) -> [usize; 5] {
     let Block { channels, filters, .. } = winograd.block;
     let columns = blocking.columns.min(padded(channels));
     let [inputs, gradients, products] = [padded(channels), padded(filters), columns]
         .map(|columns| winograd.points() * apart(blocking.rows() * columns));
-    [inputs, gradients, products, blocking.sums(winograd).floats(winograd, blocking.single())]
+    let bias = if winograd.block.bias { filters } else { 0 };
+    [inputs, gradients, products, blocking.sums(winograd).floats(winograd, blocking.single()), bias]
 }
 
 /// The backward pass; `back` are the transformed transposed weights.
@@ -72,14 +73,12 @@ where
         let Block { channels, filters, .. } = winograd.block;
         let blocking = Blocking::backward(winograd, pass.images);
         let mut rest = std::mem::take(&mut pass.scratch);
-        let [inputs, gradients, products, sums] = pieces(winograd, &blocking).map(|len| carve(&mut rest, len));
+        let [inputs, gradients, products, sums, bias] = pieces(winograd, &blocking).map(|len| carve(&mut rest, len));
         if let Some(d_input) = pass.d_input.as_deref_mut() {
             d_input.fill(0.0);
         }
         let (d_kernel, d_bias) = pass.d_weights.split_at_mut(9 * channels * filters);
-        if !pass.accumulate {
-            d_bias.fill(0.0);
-        }
+        bias.fill(0.0);
         let source = Source { output: pass.output, d_output: pass.d_output, kept: pass.kept };
         let (chunks, last) = (blocking.chunks(), blocking.chunks().count().saturating_sub(1));
         for (number, chunk) in chunks.enumerate() {
@@ -87,7 +86,7 @@ where
             for (row, tile) in winograd.tiles_from(chunk.start).take(tiles).enumerate() {
                 let place = Place { rows, row };
                 transform_input::<S, Input<M, N>, Input<M, N>, N, N>(s, winograd, pass.input, tile, inputs, place);
-                transform_gradient::<S, M, N>(s, winograd, &source, tile, gradients, place, d_bias);
+                transform_gradient::<S, M, N>(s, winograd, &source, tile, gradients, place, bias);
             }
             if let Some(d_input) = pass.d_input.as_deref_mut() {
                 let vectors = vectors::<S>(channels);
@@ -104,6 +103,7 @@ where
             };
             weights_gradient::<S, M, N>(s, winograd, &stage, inputs, gradients, sums, d_kernel);
         }
+        put_bias(bias, d_bias, pass.accumulate);
     }
 }
 

@@ -97,6 +97,10 @@ impl Kernel for Transformed {
         }
     }
 
+    fn adds_sums(&self) -> bool {
+        self.behind.as_ref().is_none_or(|behind| behind.adds_sums())
+    }
+
     fn forward(&self, mut pass: Forward<'_>) {
         assert!(self.ahead, "the forward pass was given up");
         self.winograd.block.check_forward_of(&pass, self.winograd.input_len());
