@@ -204,13 +204,13 @@ impl Executor {
     pub fn prepare(&mut self, weights: &[f32]) {
         self.folds_are_made = false;
         let derived = Disjoint::new(&mut self.derived);
-        let steps = &self.program.steps;
-        self.pool.run(steps.len(), &|_, i| {
-            let step = &steps[i];
-            // SAFETY: the steps' ranges do not overlap, and each step is one item.
-            let derived = unsafe { derived.part(step.derived.clone()) };
+        let Program { steps, derived_parts, .. } = &self.program;
+        self.pool.run(derived_parts.len(), &|_, i| {
+            let (part, step) = (&derived_parts[i], &steps[derived_parts[i].step]);
+            // SAFETY: the parts do not overlap, and each is one item.
+            let derived = unsafe { derived.part(part.range.clone()) };
             if let Some(kernel) = step.kernel() {
-                kernel.prepare(&weights[step.weights.clone()], derived);
+                kernel.prepare_part(part.number, &weights[step.weights.clone()], derived);
             }
         });
     }

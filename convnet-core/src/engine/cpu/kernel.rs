@@ -22,6 +22,16 @@ pub trait Kernel: Send + Sync {
     /// Fills the derived floats from the weights (of the layers that this kernel covers, in the plan's order).
     fn prepare(&self, _weights: &[f32], _derived: &mut [f32]) {}
 
+    /// The lengths of the parts of the derived floats, one after the other, that several threads may fill at once.
+    fn derived_parts(&self) -> Vec<usize> {
+        vec![self.derived()]
+    }
+
+    /// Fills one of [`Kernel::derived_parts`], as [`Kernel::prepare`] fills all.
+    fn prepare_part(&self, _part: usize, weights: &[f32], derived: &mut [f32]) {
+        self.prepare(weights, derived);
+    }
+
     /// Computes the outputs.
     fn forward(&self, pass: Forward<'_>);
 

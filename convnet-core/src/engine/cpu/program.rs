@@ -9,6 +9,7 @@ use super::fold::{Fold, linked};
 use super::kernel::Kernel;
 use super::kernels;
 use super::kernels::batch_normalization::BatchStatistics;
+use super::kernels::dense::Dense;
 use super::kernels::wide_dense::WideDense;
 use crate::engine::graph::Graph;
 use crate::layers::{Activation, Op};
@@ -69,6 +70,15 @@ pub(super) struct Piece {
     pub source: Source,
 }
 
+/// Derived floats that are filled as one piece of work.
+pub(super) struct DerivedPart {
+    /// Whose kernel does it.
+    pub step: usize,
+    /// Which of the kernel's parts it is.
+    pub number: usize,
+    pub range: Range<usize>,
+}
+
 /// Where the gradient of a piece comes from.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Source {
@@ -109,6 +119,8 @@ pub(super) struct Program {
     pub pieces: Vec<Piece>,
     /// Floats derived from all weights.
     pub derived: usize,
+    /// The parts in which they are filled.
+    pub derived_parts: Vec<DerivedPart>,
     pub input: usize,
     pub output: usize,
 }
@@ -141,6 +153,7 @@ impl Program {
             stages,
             pieces: pieces(plan, &steps),
             derived,
+            derived_parts: derived_parts(&steps),
             input: plan.input.len(),
             output: plan.output.len(),
             steps,
@@ -246,6 +259,21 @@ fn steps(plan: &Plan, graph: &Graph, asked: &[bool], settings: &Settings) -> (Ve
     (steps, derived)
 }
 
+fn derived_parts(steps: &[Step]) -> Vec<DerivedPart> {
+    let mut parts = Vec::new();
+    for (step, one) in steps.iter().enumerate() {
+        let mut start = one.derived.start;
+        for (number, len) in one.kernel().map_or(Vec::new(), Kernel::derived_parts).into_iter().enumerate() {
+            if len > 0 {
+                parts.push(DerivedPart { step, number, range: start..start + len });
+            }
+            start += len;
+        }
+        debug_assert_eq!(start, one.derived.end, "the parts are all");
+    }
+    parts
+}
+
 /// The steps of prediction, and how many floats their folds have.
 fn forward(graph: &Graph, steps: &[Step], settings: &Settings) -> (Vec<Next>, usize) {
     let consumers = graph.consumers();
@@ -323,7 +351,9 @@ fn action(
         Op::Dense(spec)
             if is_wide(head.weights.len(), graph, wide) && asked[head.result] && !settings.input_gradient =>
         {
-            (Action::Wide(kernel, WideDense::new(spec, head.input.len(), level)), covered)
+            // The other kernel is left with prediction.
+            let kernel = Dense::new(spec, head.input.len(), spec.activation, level).without_input_gradient();
+            (Action::Wide(Box::new(kernel), WideDense::new(spec, head.input.len(), level)), covered)
         }
         _ => (Action::Kernel(kernel), covered),
     }

@@ -51,6 +51,11 @@ impl Dense {
         }
     }
 
+    /// For networks in which nobody asks this kernel for the input's gradient.
+    pub fn without_input_gradient(self) -> Self {
+        Dense { transposed: None, ..self }
+    }
+
     fn panels_len(&self) -> usize {
         self.panels.map_or(0, |panels| panels.size())
     }

@@ -64,6 +64,14 @@ impl Kernel for Same {
         self.inner.prepare(weights, derived);
     }
 
+    fn derived_parts(&self) -> Vec<usize> {
+        self.inner.derived_parts()
+    }
+
+    fn prepare_part(&self, part: usize, weights: &[f32], derived: &mut [f32]) {
+        self.inner.prepare_part(part, weights, derived);
+    }
+
     fn adds_sums(&self) -> bool {
         self.inner.adds_sums()
     }

@@ -114,8 +114,19 @@ impl Kernel for Tiled {
     fn prepare(&self, weights: &[f32], derived: &mut [f32]) {
         assert_eq!((weights.len(), derived.len()), (self.block.weights_len(), Kernel::derived(self)));
         let (forward, backward) = derived.split_at_mut(self.sliding().panels().len());
-        self.sliding().fill_weights(self.amx, &weights[..self.kernel_len()], forward);
+        self.prepare_part(0, weights, forward);
         self.behind.prepare(weights, backward);
+    }
+
+    fn derived_parts(&self) -> Vec<usize> {
+        [self.sliding().panels().len()].into_iter().chain(self.behind.derived_parts()).collect()
+    }
+
+    fn prepare_part(&self, part: usize, weights: &[f32], derived: &mut [f32]) {
+        match part {
+            0 => self.sliding().fill_weights(self.amx, &weights[..self.kernel_len()], derived),
+            part => self.behind.prepare_part(part - 1, weights, derived),
+        }
     }
 
     fn adds_sums(&self) -> bool {

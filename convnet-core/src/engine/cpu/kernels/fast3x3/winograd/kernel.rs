@@ -55,6 +55,13 @@ impl Transformed {
         weights::derived(self.winograd.points(), channels, filters)
     }
 
+    /// Floats of the panels of the forward pass's derived weights, which are parts.
+    fn ahead_panels(&self) -> impl ExactSizeIterator<Item = usize> + use<> {
+        let Block { channels, filters, .. } = self.winograd.block;
+        let panels = weights::panels(self.winograd.points(), channels, filters, self.level);
+        panels.take(if self.ahead { usize::MAX } else { 0 })
+    }
+
     /// Whether the activation passes over the output.
     fn passes(&self) -> bool {
         self.activation != Activation::Relu
@@ -86,14 +93,31 @@ impl Kernel for Transformed {
 
     fn prepare(&self, weights: &[f32], derived: &mut [f32]) {
         assert_eq!((weights.len(), derived.len()), (self.winograd.block.weights_len(), Kernel::derived(self)));
-        let (forward, backward) = derived.split_at_mut(self.split());
-        let winograd = &self.winograd;
-        if self.ahead {
-            vectorize(self.level, Prepare { winograd, weights, derived: forward });
+        let mut rest = derived;
+        for (part, len) in self.derived_parts().into_iter().enumerate() {
+            let (derived, others) = rest.split_at_mut(len);
+            self.prepare_part(part, weights, derived);
+            rest = others;
         }
-        match &self.behind {
-            Some(behind) => behind.prepare(weights, backward),
-            None => vectorize(self.level, PrepareBack(Prepare { winograd, weights, derived: backward })),
+    }
+
+    fn derived_parts(&self) -> Vec<usize> {
+        let Block { channels, filters, .. } = self.winograd.block;
+        let behind = match &self.behind {
+            Some(behind) => behind.derived_parts(),
+            None => weights::panels(self.winograd.points(), filters, channels, self.level).collect(),
+        };
+        self.ahead_panels().chain(behind).collect()
+    }
+
+    fn prepare_part(&self, part: usize, weights: &[f32], derived: &mut [f32]) {
+        let (winograd, ahead) = (&self.winograd, self.ahead_panels().len());
+        if part < ahead {
+            vectorize(self.level, Prepare { winograd, weights, derived, panel: part });
+        } else if let Some(behind) = &self.behind {
+            behind.prepare_part(part - ahead, weights, derived);
+        } else {
+            vectorize(self.level, PrepareBack(Prepare { winograd, weights, derived, panel: part - ahead }));
         }
     }
 

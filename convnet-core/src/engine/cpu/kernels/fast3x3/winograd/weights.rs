@@ -3,7 +3,9 @@
 use super::product::{PANEL, apart};
 use super::transform::{F, Strided, Tile, square};
 use super::{Winograd, padded, vectors};
-use crate::engine::cpu::simd::{Simd, Vectorized};
+use crate::engine::cpu::kernels::gemm::Widths;
+use crate::engine::cpu::simd::{Level, Simd, Vectorized};
+use std::ops::Range;
 
 /// Floats of the transformed weights, `depth` rows by `columns` columns a point.
 pub(super) fn derived(points: usize, depth: usize, columns: usize) -> usize {
@@ -11,14 +13,33 @@ pub(super) fn derived(points: usize, depth: usize, columns: usize) -> usize {
     points * (depth + 1) * padded(columns)
 }
 
-/// Transforms weights (3, 3, channels, filters) to (panels, points, channels, filters of the panel).
+/// How many of them each panel has, the last one perhaps more than it needs.
+pub(super) fn panels(
+    points: usize,
+    depth: usize,
+    columns: usize,
+    level: Level,
+) -> impl ExactSizeIterator<Item = usize> + use<> {
+    let width = PANEL * Widths::of(level).lanes;
+    let (count, panel) = (columns.div_ceil(width), points * apart(depth * width));
+    let all = derived(points, depth, columns);
+    (0..count).map(move |i| if i + 1 == count { all - i * panel } else { panel })
+}
+
+/// Transforms weights (3, 3, channels, filters) to a panel of (panels, points, channels, filters of the panel).
+///
+/// Why it is as it is. What this writes is several times as large as the weights, and does not fit into the cache that
+/// keeps it for the next step: the processor waits for lines to write to. So the vectors of a panel go together, whose lines
+/// are neighbours.
 pub(super) struct Prepare<'a> {
     pub winograd: &'a Winograd,
     pub weights: &'a [f32],
     pub derived: &'a mut [f32],
+    /// The panel's number.
+    pub panel: usize,
 }
 
-/// The same of the transposed weights: to (panels, points, filters, channels of the panel).
+/// The same of the transposed weights: to a panel of (panels, points, filters, channels of the panel).
 pub(super) struct PrepareBack<'a>(pub Prepare<'a>);
 
 impl Vectorized for Prepare<'_> {
@@ -47,24 +68,23 @@ impl Vectorized for PrepareBack<'_> {
     }
 }
 
-/// Where the points of a vector of columns lie.
-#[derive(Clone, Copy)]
-struct Place {
-    /// The first point's first row.
-    first: usize,
+/// A panel of a matrix a point.
+struct Panel {
+    vectors: Range<usize>,
+    /// Floats of a row.
+    row: usize,
     /// From point to point.
-    points: usize,
-    /// From row to row.
-    rows: usize,
+    apart: usize,
 }
 
-/// Of vector `vector` of a matrix of `depth` rows and `columns` columns.
-#[inline(always)]
-fn place<S: Simd>(points: usize, depth: usize, columns: usize, vector: usize) -> Place {
-    let panel = vector / PANEL * PANEL;
-    let rows = PANEL.min(vectors::<S>(columns) - panel) * S::LANES;
-    let first = panel / PANEL * points * apart(depth * PANEL * S::LANES) + vector % PANEL * S::LANES;
-    Place { first, points: apart(depth * rows), rows }
+impl Panel {
+    /// Of matrices of `depth` rows and `columns` columns.
+    #[inline(always)]
+    fn of<S: Simd>(number: usize, depth: usize, columns: usize) -> Panel {
+        let vectors = number * PANEL..vectors::<S>(columns).min((number + 1) * PANEL);
+        let row = vectors.len() * S::LANES;
+        Panel { vectors, row, apart: apart(depth * row) }
+    }
 }
 
 impl Prepare<'_> {
@@ -74,18 +94,19 @@ impl Prepare<'_> {
         F: Tile<M, N>,
     {
         let (rows, columns) = (self.winograd.block.channels, self.winograd.block.filters);
-        assert!(self.weights.len() >= 9 * rows * columns && self.derived.len() == derived(N * N, rows, columns));
-        for vector in 0..vectors::<S>(columns) {
-            let (column, place) = (vector * S::LANES, place::<S>(N * N, rows, columns, vector));
-            for row in 0..rows {
+        let panel = Panel::of::<S>(self.panel, rows, columns);
+        assert!(self.weights.len() >= 9 * rows * columns && self.derived.len() >= N * N * panel.apart);
+        for row in 0..rows {
+            for (i, vector) in panel.vectors.clone().enumerate() {
+                let column = vector * S::LANES;
                 // SAFETY: the lengths were checked; a vector of columns of one row and tap, or point.
                 unsafe {
                     let from = self.weights.as_ptr().add(row * columns + column);
-                    let to = self.derived.as_mut_ptr().add(place.first + row * place.rows);
+                    let to = self.derived.as_mut_ptr().add(row * panel.row + i * S::LANES);
                     if column + S::LANES <= columns {
-                        taps::<S, M, N, true>(s, from, rows * columns, S::LANES, to, place.points);
+                        taps::<S, M, N, true>(s, from, rows * columns, S::LANES, to, panel.apart);
                     } else {
-                        taps::<S, M, N, false>(s, from, rows * columns, columns - column, to, place.points);
+                        taps::<S, M, N, false>(s, from, rows * columns, columns - column, to, panel.apart);
                     }
                 }
             }
@@ -98,23 +119,25 @@ impl Prepare<'_> {
         F: Tile<M, N>,
     {
         let (channels, filters) = (self.winograd.block.channels, self.winograd.block.filters);
-        assert!(self.weights.len() >= 9 * channels * filters);
-        assert_eq!(self.derived.len(), derived(N * N, filters, channels));
-        let mut squares = [[0.0; 256]; 9];
-        for vector in 0..vectors::<S>(channels) {
-            let (channel, place) = (vector * S::LANES, place::<S>(N * N, filters, channels, vector));
-            for filter in (0..filters).step_by(S::LANES) {
-                let rows = S::LANES.min(filters - filter);
+        let panel = Panel::of::<S>(self.panel, filters, channels);
+        assert!(self.weights.len() >= 9 * channels * filters && self.derived.len() >= N * N * panel.apart);
+        let mut squares = [[[0.0; 256]; 9]; PANEL];
+        for filter in (0..filters).step_by(S::LANES) {
+            let rows = S::LANES.min(filters - filter);
+            for (squares, vector) in squares.iter_mut().zip(panel.vectors.clone()) {
+                let channel = vector * S::LANES;
                 for (tap, square) in squares.iter_mut().enumerate() {
                     let from = &self.weights[(tap * channels + channel) * filters + filter..];
                     transpose(s, from, filters, S::LANES.min(channels - channel), rows, square);
                 }
-                for f in 0..rows {
+            }
+            for f in 0..rows {
+                for (i, squares) in squares[..panel.vectors.len()].iter().enumerate() {
                     // SAFETY: a vector of channels of one filter and tap, or point; the lengths were checked.
                     unsafe {
                         let from = squares.as_ptr().cast::<f32>().add(f * S::LANES);
-                        let to = self.derived.as_mut_ptr().add(place.first + (filter + f) * place.rows);
-                        taps::<S, M, N, true>(s, from, 256, S::LANES, to, place.points);
+                        let to = self.derived.as_mut_ptr().add((filter + f) * panel.row + i * S::LANES);
+                        taps::<S, M, N, true>(s, from, 256, S::LANES, to, panel.apart);
                     }
                 }
             }
