@@ -226,7 +226,7 @@ mod tests {
             || Run { samples: &samples, order: (0..6).collect(), batch_size: 4, shuffle: false, validation: None };
         let mut progress = Progress::new(Verbose::Silent, 1, 2);
         let mut epoch = |trainer: &mut Trainer| {
-            trainer.slots.resize_with(2, || vec![0.0; Small::PLAN.params]);
+            trainer.slots.resize_with(2, || crate::engine::cpu::aligned::Floats::zeros(Small::PLAN.params));
             trainer.previous = trainer.weights.clone();
             trainer.begin_on_cuda(&run()).unwrap();
             trainer.epoch_on_cuda(&run(), 1, &mut progress).unwrap().loss

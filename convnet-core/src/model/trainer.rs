@@ -36,7 +36,7 @@ pub(super) struct Trainer {
     pub(super) previous: Floats,
     pub(super) has_previous: bool,
     /// The optimizer's state, as long as the weights each; made when training begins.
-    pub(super) slots: Vec<Vec<f32>>,
+    pub(super) slots: Vec<Floats>,
     /// Steps and epochs trained so far.
     pub(super) steps: u64,
     pub(super) epochs: u64,
@@ -52,7 +52,7 @@ struct Parts<'a> {
     executor: &'a mut Executor,
     weights: &'a mut Floats,
     previous: &'a mut Floats,
-    slots: &'a mut Vec<Vec<f32>>,
+    slots: &'a mut Vec<Floats>,
     optimizer: &'a Optimizer,
     loss: &'a Loss,
     steps: &'a mut u64,
@@ -245,7 +245,7 @@ impl Trainer {
         verbose: Verbose,
     ) -> Result<History> {
         let (params, slots) = (self.plan.params, self.optimizer.slots());
-        self.slots.resize_with(slots, || vec![0.0; params]);
+        self.slots.resize_with(slots, || Floats::zeros(params));
         if self.previous.len() != params {
             self.previous = Floats::zeros(params);
         }

@@ -140,6 +140,17 @@ pub trait Simd: Select<<Self as Simd>::V> + Send + Sync + 'static {
     /// # Safety
     /// They are writable at `to`.
     unsafe fn store(self, to: *mut f32, value: Self::V);
+    /// Writes [`Simd::LANES`] floats past the caches, where the level can.
+    ///
+    /// # Safety
+    /// They are writable at `to`, a multiple of the vector's size. Before anybody looks at them comes a
+    /// [`Simd::fence`].
+    unsafe fn stream(self, to: *mut f32, value: Self::V) {
+        // SAFETY: the caller's promise.
+        unsafe { self.store(to, value) };
+    }
+    /// Ends a run of [`Simd::stream`]s: behind it there is what they wrote.
+    fn fence(self) {}
     /// Reads the first `count` ≤ [`Simd::LANES`] floats, zeros in the other lanes.
     ///
     /// # Safety

@@ -21,6 +21,33 @@ impl Vectorized for Add<'_> {
     }
 }
 
+/// Copies what will hardly ever be looked at again, around the caches, which have better use for the room.
+pub(super) struct SetAside<'a> {
+    pub from: &'a [f32],
+    pub to: &'a mut [f32],
+}
+
+impl Vectorized for SetAside<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let SetAside { from, to } = self;
+        assert_eq!(from.len(), to.len());
+        // Such stores want whole aligned vectors.
+        let head = to.as_ptr().align_offset(4 * S::LANES).min(to.len());
+        let vectors = (to.len() - head) / S::LANES;
+        let tail = head + vectors * S::LANES;
+        to[..head].copy_from_slice(&from[..head]);
+        to[tail..].copy_from_slice(&from[tail..]);
+        for at in (head..tail).step_by(S::LANES) {
+            // SAFETY: a whole vector on both sides, aligned on that of `to`; the fence follows.
+            unsafe { s.stream(to.as_mut_ptr().add(at), s.load(from.as_ptr().add(at))) };
+        }
+        s.fence();
+    }
+}
+
 /// Σ x²
 pub(super) struct SquareSum<'a>(pub &'a [f32]);
 
@@ -54,5 +81,24 @@ impl Vectorized for AllFinite<'_> {
         // maximum of integers is a loop that the compiler vectorises.
         let largest = self.0.iter().fold(0, |largest, x| (x.to_bits() & !(1 << 31)).max(largest));
         largest < f32::INFINITY.to_bits()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SetAside;
+    use crate::engine::cpu::simd::{Level, vectorize};
+
+    #[test]
+    fn all_of_it_is_set_aside_wherever_it_lies() {
+        let from: Vec<f32> = (0..100).map(|i| i as f32).collect();
+        for level in Level::available() {
+            for (start, len) in (0..20).flat_map(|start| [0, 1, 7, 15, 16, 40, 70].map(|len| (start, len))) {
+                let mut to = vec![-1.0; 100];
+                vectorize(level, SetAside { from: &from[..len], to: &mut to[start..start + len] });
+                assert_eq!(to[start..start + len], from[..len], "{level:?} {start} {len}");
+                assert!(to[..start].iter().chain(&to[start + len..]).all(|x| *x == -1.0), "{level:?} {start} {len}");
+            }
+        }
     }
 }

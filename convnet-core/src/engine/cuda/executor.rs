@@ -17,6 +17,7 @@ use super::program::{Kind, Recipe, Writer};
 use super::state::State;
 use crate::engine::Precision;
 use crate::engine::PullBack;
+use crate::engine::cpu::aligned::Floats;
 use crate::engine::graph::Graph;
 use crate::plan::Plan;
 use crate::train::{Loss, Optimizer};
@@ -50,7 +51,7 @@ pub(crate) struct Weights<'a> {
     pub current: &'a mut [f32],
     /// As they were before the last step.
     pub previous: &'a mut [f32],
-    pub slots: &'a mut [Vec<f32>],
+    pub slots: &'a mut [Floats],
 }
 
 /// What an epoch gave.

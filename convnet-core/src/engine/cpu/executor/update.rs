@@ -1,11 +1,12 @@
 //! The update of the weights after a batch.
 
 use super::{Executor, Training};
+use crate::engine::cpu::aligned::Floats;
 use crate::engine::cpu::disjoint::Disjoint;
 use crate::engine::cpu::memory::Scratches;
 use crate::engine::cpu::program::{Piece, Source};
 use crate::engine::cpu::simd::vectorize;
-use crate::engine::cpu::sums::{Add, AllFinite, SquareSum};
+use crate::engine::cpu::sums::{Add, AllFinite, SetAside, SquareSum};
 use crate::train::Optimizer;
 use crate::train::optimizer::MAX_SLOTS;
 use std::ops::Range;
@@ -18,7 +19,7 @@ pub struct Weights<'a> {
     /// Receives the parameters as they were.
     pub previous: &'a mut [f32],
     /// The optimizer's state.
-    pub slots: &'a mut [Vec<f32>],
+    pub slots: &'a mut [Floats],
 }
 
 /// What an update did.
@@ -68,7 +69,7 @@ impl Executor {
                     let penalty = &mut penalties.part(number..number + 1)[0];
                     (gradient, weights.part(range.clone()), previous.part(range.clone()), slots, penalty)
                 };
-                previous.copy_from_slice(weights);
+                vectorize(level, SetAside { from: weights, to: previous });
                 if l2 > 0.0 {
                     *penalty = f64::from(l2) * vectorize(level, SquareSum(weights));
                     vectorize(level, Add { sum: &mut *gradient, addend: weights, times: 2.0 * l2 });
@@ -125,7 +126,7 @@ impl Executor {
 }
 
 /// The optimizer's state as three shared slices, empty beyond those that it has.
-fn split_slots(slots: &mut [Vec<f32>]) -> [Disjoint<'_, f32>; MAX_SLOTS] {
+fn split_slots(slots: &mut [Floats]) -> [Disjoint<'_, f32>; MAX_SLOTS] {
     let mut rest = slots.iter_mut();
     std::array::from_fn(|_| Disjoint::new(rest.next().map_or(&mut [], |slot| &mut slot[..])))
 }

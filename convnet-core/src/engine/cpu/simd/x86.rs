@@ -148,6 +148,14 @@ impl Simd for Avx2 {
         unsafe { _mm256_storeu_ps(to, value) }
     }
     #[inline(always)]
+    unsafe fn stream(self, to: *mut f32, value: __m256) {
+        unsafe { _mm256_stream_ps(to, value) }
+    }
+    #[inline(always)]
+    fn fence(self) {
+        unsafe { _mm_sfence() }
+    }
+    #[inline(always)]
     unsafe fn load_first(self, from: *const f32, count: usize) -> __m256 {
         unsafe { _mm256_maskload_ps(from, first_lanes(self, count)) }
     }
@@ -229,6 +237,14 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn store(self, to: *mut f32, value: __m512) {
         unsafe { _mm512_storeu_ps(to, value) }
+    }
+    #[inline(always)]
+    unsafe fn stream(self, to: *mut f32, value: __m512) {
+        unsafe { _mm512_stream_ps(to, value) }
+    }
+    #[inline(always)]
+    fn fence(self) {
+        unsafe { _mm_sfence() }
     }
     #[inline(always)]
     unsafe fn load_first(self, from: *const f32, count: usize) -> __m512 {

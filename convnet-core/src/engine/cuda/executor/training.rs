@@ -6,6 +6,7 @@
 use super::{Executor, Fault, Outcome, bytes_of};
 use crate::Result;
 use crate::data::{Pixels, Samples};
+use crate::engine::cpu::aligned::Floats;
 use crate::engine::cuda::backend::{Memory, Role};
 use crate::engine::cuda::program::{Kind, Set};
 use crate::engine::cuda::state::State;
@@ -109,7 +110,7 @@ impl Executor {
         trained_on: usize,
         batch: usize,
         validation: Option<(&Samples, Range<usize>)>,
-        (weights, previous, slots): (&[f32], &[f32], &[Vec<f32>]),
+        (weights, previous, slots): (&[f32], &[f32], &[Floats]),
     ) -> Result<Training> {
         self.put_weights(weights)?;
         self.reserve(Memory::Previous, 4 * previous.len())?;
