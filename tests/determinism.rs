@@ -40,6 +40,14 @@ convnet! {
         ),
         Dense(10, activation = "softmax"),
     ];
+
+    /// Its first layer has more weights than a cache of a core's own: the features are shared out, too.
+    type Sliced = [
+        Input(28, 28, 1),
+        Flatten(),
+        Dense(704, activation = "relu"),
+        Dense(10, activation = "softmax"),
+    ];
 }
 
 /// How a network is trained.
@@ -122,6 +130,8 @@ fn so_it_is_where_a_layer_is_shared_out() {
     check_threads::<Wide>(&[2, 3, 9], Setup { images: 203, ..setup() });
     check_threads::<Wide>(&[2], Setup { images: 21, batch_size: 5, ..setup() });
     check_threads::<Wide>(&[2], Setup { images: 75, level: Level::Portable, ..setup() });
+    check_threads::<Sliced>(&[2, 9], Setup { images: 203, ..setup() });
+    check_threads::<Sliced>(&[3], Setup { images: 21, batch_size: 5, ..setup() });
 }
 
 #[test]

@@ -125,7 +125,7 @@ enum Training {
     /// The workers', for groups that go forward and back.
     Groups(Memory),
     /// For networks in which the images of a batch meet.
-    Batch(Batch),
+    Batch(Box<Batch>),
 }
 
 impl Training {
@@ -194,7 +194,7 @@ impl Executor {
         let scratch = wide.chain([program.scratch(group)]).max().unwrap_or(0);
         let floats = [scratch, group * program.added(), program.sum()];
         self.training = Some(match meets {
-            true => Training::Batch(Batch::new(program, images, threads, group)),
+            true => Training::Batch(Box::new(Batch::new(program, images, threads, group))),
             false => Training::Groups(Memory::new(Layout::group(program, group), threads)),
         });
         self.reserve_scratch(floats);

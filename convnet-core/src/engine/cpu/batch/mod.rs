@@ -54,6 +54,8 @@ pub(super) struct Batch {
     statistics: Vec<f32>,
     /// Gradients of the outputs of wide layers, arranged.
     arranged: Floats,
+    /// What slices of the features of a wide layer give to its outputs.
+    slices: Floats,
 }
 
 /// What a step shares with the executor.
@@ -69,7 +71,7 @@ impl Batch {
     pub fn new(program: &Program, images: usize, threads: usize, group: usize) -> Batch {
         // Before the first meeting and behind the last there are the samples and the losses, if nothing else.
         let mut stages = vec![Stage::Images(0..0)];
-        let (mut statistics, mut widest, mut arranged) = (0, 0, 0);
+        let (mut statistics, mut widest, mut arranged, mut slices) = (0, 0, 0, 0);
         let mut stage_of = Vec::with_capacity(program.steps.len());
         for (number, step) in program.steps.iter().enumerate() {
             match (&step.action, stages.last_mut()) {
@@ -83,6 +85,7 @@ impl Batch {
                     let end = arranged + dense.arranged(images).next_multiple_of(LINE);
                     stages.push(Stage::Wide(number, arranged..end));
                     arranged = end;
+                    slices = slices.max(dense.slices() * images * dense.units());
                 }
                 (_, Some(Stage::Images(steps))) => steps.end = number + 1,
                 _ => stages.push(Stage::Images(number..number + 1)),
@@ -104,6 +107,7 @@ impl Batch {
             totals: vec![0.0; widest],
             statistics: vec![0.0; statistics],
             arranged: Floats::zeros(arranged),
+            slices: Floats::zeros(slices),
         }
     }
 
@@ -120,9 +124,9 @@ impl Batch {
         (samples, indices): (&Samples, &[u32]),
         loss: &Loss,
     ) {
-        let Batch { layout, group, floats, own, kept, stages, sums, totals, statistics, arranged } = self;
+        let Batch { layout, group, floats, own, kept, stages, sums, totals, statistics, arranged, slices } = self;
         let store = Store { layout, floats: Disjoint::new(floats), own: Disjoint::new(own), kept: Disjoint::new(kept) };
-        let mut run = Run { pool, whole, store, samples, indices, room: *group, sums, totals };
+        let mut run = Run { pool, whole, store, samples, indices, room: *group, sums, totals, slices };
         let last = stages.len() - 1;
         for (number, stage) in stages.iter().enumerate() {
             match stage {
@@ -168,6 +172,7 @@ struct Run<'a, 'w> {
     room: usize,
     sums: &'a mut [f64],
     totals: &'a mut [f64],
+    slices: &'a mut [f32],
 }
 
 /// What a piece of a run works with.

@@ -1,8 +1,10 @@
 //! A wide dense layer in a training step: the pieces of work are parts of the layer, for all images of the batch.
 
 use super::{Batch, Run, Stage};
+use crate::engine::cpu::disjoint::Disjoint;
+use crate::engine::cpu::kernels::merge;
 use crate::engine::cpu::kernels::wide_dense::{Gradient, WideDense};
-use crate::engine::cpu::lanes::LANES;
+use crate::engine::cpu::lanes::{LANES, lane_of};
 use crate::engine::cpu::program::{Action, Program, Step};
 
 /// A step that is a wide layer, with its arithmetic.
@@ -17,6 +19,9 @@ impl Run<'_, '_> {
         let (whole, store) = (self.whole, self.store);
         let pass = whole.pass;
         let (step, dense) = layer(pass.program, number);
+        if dense.slices() > 0 {
+            return self.wide_by_slices(step, dense);
+        }
         let (images, blocks) = (self.images(), dense.column_blocks());
         // A narrow layer is cut along the images, too, so that there is work for everybody.
         let parts = (LANES / blocks).min(images).max(1);
@@ -34,6 +39,34 @@ impl Run<'_, '_> {
                 // SAFETY: pieces have different columns or images.
                 unsafe { store.floats.part(start + columns.start..start + columns.end) }.copy_from_slice(row);
             }
+        });
+    }
+
+    /// Slices of the features first, then their sums, image by image.
+    fn wide_by_slices(&mut self, step: &Step, dense: &WideDense) {
+        let (whole, store, images) = (self.whole, self.store, self.images());
+        let (program, weights) = (whole.pass.program, &whole.pass.weights[step.weights.clone()]);
+        let len = images * dense.units();
+        let slices = Disjoint::new(&mut *self.slices);
+        self.pool.run(dense.slices(), &|_, slice| {
+            // SAFETY: the input is only read, and slices have places of their own.
+            let (input, to) = unsafe {
+                let input = store.read(program, step.inputs[0].tensor, &(0..images));
+                (input, slices.part(slice * len..(slice + 1) * len))
+            };
+            dense.forward_slice(slice, input, weights, to);
+        });
+        self.pool.run(LANES.min(images), &|_, lane| {
+            let images = lane_of(lane, images);
+            let part = |slice| slice * len + images.start * dense.units()..slice * len + images.end * dense.units();
+            // SAFETY: lanes have images of their own, and what the slices gave is only read.
+            let (outputs, rest) = unsafe {
+                let rest = (1..dense.slices()).map(|slice| slices.shared(part(slice)));
+                (store.tensor(program, step.output, &images), rest)
+            };
+            // SAFETY: as above.
+            outputs.copy_from_slice(unsafe { slices.shared(part(0)) });
+            dense.complete(outputs, rest, weights);
         });
     }
 
@@ -62,17 +95,16 @@ impl Run<'_, '_> {
             let block = &dense.features(item);
             // SAFETY: a thread runs one piece at a time.
             let scratch = unsafe { whole.scratch.of(thread) };
-            let turned = dense.input_gradient(block, weights, &gradient, scratch.kernel);
+            let rows = dense.input_gradient(block, weights, &gradient, scratch.kernel);
             let d_input = store.gradient_range(pass.program, input.tensor, &images);
-            for image in images.clone() {
+            for (image, row) in images.clone().zip(rows.chunks_exact(block.len())) {
                 let start = d_input.start + image * features;
                 // SAFETY: pieces have different features.
                 let to = unsafe { store.floats.part(start + block.start..start + block.end) };
-                let values = turned.iter().skip(image).step_by(images.len());
                 if input.first {
-                    to.iter_mut().zip(values).for_each(|(to, value)| *to = *value);
+                    to.copy_from_slice(row);
                 } else {
-                    to.iter_mut().zip(values).for_each(|(to, value)| *to += *value);
+                    merge::accumulate(pass.level, to, row);
                 }
             }
         });

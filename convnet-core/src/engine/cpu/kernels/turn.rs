@@ -3,7 +3,7 @@
 //! Whole squares of as many rows and columns as lanes are turned in registers, the last of a row or column overlapping
 //! the one before it. A matrix that has no whole square goes through one on the stack, filled by masked loads.
 
-use crate::engine::cpu::simd::Simd;
+use crate::engine::cpu::simd::{Simd, Vectorized};
 
 /// Edge of the largest square.
 const SQUARE: usize = 16;
@@ -43,6 +43,24 @@ pub(super) fn turn<S: Simd>(
                 }
             }
         }
+    }
+}
+
+/// Transposes a matrix without gaps.
+pub(super) struct Turn<'a> {
+    pub from: &'a [f32],
+    pub columns: usize,
+    pub to: &'a mut [f32],
+}
+
+impl Vectorized for Turn<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Turn { from, columns, to } = self;
+        let rows = from.len() / columns.max(1);
+        turn(s, from, columns, [rows, columns], to, rows);
     }
 }
 

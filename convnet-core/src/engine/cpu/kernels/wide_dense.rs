@@ -5,7 +5,9 @@
 //! layers, they would be read by each lane twice, and each lane would write and the update read a gradient of that
 //! size: 8 × 12.8 MB. Here each of the three products reads the weights once for the whole batch:
 //!
-//! - forward, the items of work are panels of columns (of some images each, where panels are few);
+//! - forward, the items of work are panels of columns (of some images each, where panels are few), or, where the weights are
+//!   so many that they come from beyond the second cache, slices of the features, whose rows of weights lie in one stretch:
+//!   each makes a part of every sum ([`WideDense::slices`]);
 //! - the input's gradient is computed transposed, rows of the weights as they lie times the images' gradients turned
 //!   around, so that no copy of the weights is needed;
 //! - the weights' gradient is never stored as a whole: the update asks for some rows, which it uses up while they are in
@@ -18,7 +20,9 @@
 use super::activate::{activate, activate_backward, add_rows};
 use super::gemm::{A, B, Gemm, Offsets, Start, Widths, gemm};
 use super::gemm_pack::Panels;
-use crate::engine::cpu::simd::Level;
+use super::merge::accumulate;
+use super::turn::Turn;
+use crate::engine::cpu::simd::{Level, vectorize};
 use crate::layers::Activation;
 use crate::layers::dense::Spec;
 use std::ops::Range;
@@ -27,6 +31,11 @@ use std::ops::Range;
 const ROWS: usize = 96;
 /// Floats of the weights' gradient in a piece of the update.
 const PIECE: usize = 16 * 1024;
+
+/// Weights, in floats, that no second cache holds.
+const MANY: usize = 512 * 1024;
+/// Slices of the features of a layer that has so many.
+const SLICES: usize = 8;
 
 /// The products of a layer of fixed shape.
 pub struct WideDense {
@@ -77,7 +86,7 @@ impl WideDense {
     /// Floats of scratch that a piece of work wants for a batch of `images`.
     pub fn scratch(&self, images: usize) -> usize {
         let rows = ROWS.min(self.features);
-        (images * self.widths.panel).max(images * rows).max(self.rows_in_piece() * self.units)
+        (images * self.widths.panel).max(2 * images * rows).max(self.rows_in_piece() * self.units)
     }
 
     /// Pieces of the forward product.
@@ -114,6 +123,31 @@ impl WideDense {
         gemm(self.level, Gemm { a, b, c: output, c_stride: width, columns: width, start, relu: false });
         activate(self.level, self.activation, output, width);
         output
+    }
+
+    /// Slices of the features whose parts of the forward product are pieces of work: none, where these are the columns.
+    pub fn slices(&self) -> usize {
+        let rows = self.units.is_multiple_of(self.widths.lanes);
+        if rows && self.features * self.units >= MANY { SLICES } else { 0 }
+    }
+
+    /// Computes what a slice of the features gives to the outputs.
+    pub fn forward_slice(&self, slice: usize, inputs: &[f32], weights: &[f32], to: &mut [f32]) {
+        let [start, end] = [slice, slice + 1].map(|slice| slice * self.features / SLICES);
+        let a = self.rows_of(&inputs[start..], &self.images, inputs.len() / self.features, end - start);
+        let b = B::Rows { data: &weights[start * self.units..end * self.units], stride: self.units };
+        let (c_stride, columns) = (self.units, self.units);
+        gemm(self.level, Gemm { a, b, c: to, c_stride, columns, start: Start::Zero, relu: false });
+    }
+
+    /// Completes some images' outputs, of which there is the part of the first slice, by those of the others.
+    pub fn complete<'s>(&self, outputs: &mut [f32], slices: impl Iterator<Item = &'s [f32]>, weights: &[f32]) {
+        slices.for_each(|slice| accumulate(self.level, outputs, slice));
+        let (_, bias) = weights.split_at(self.features * self.units);
+        if self.bias {
+            outputs.chunks_exact_mut(self.units).for_each(|row| accumulate(self.level, row, bias));
+        }
+        activate(self.level, self.activation, outputs, self.units);
     }
 
     fn turned(&self, images: usize) -> Panels {
@@ -158,7 +192,7 @@ impl WideDense {
         block * ROWS..self.features.min((block + 1) * ROWS)
     }
 
-    /// The input's gradient for some features, into rows of scratch of all images each.
+    /// The input's gradient for some features, into rows of scratch of an image each.
     pub fn input_gradient<'s>(
         &self,
         features: &Range<usize>,
@@ -167,18 +201,20 @@ impl WideDense {
         scratch: &'s mut [f32],
     ) -> &'s mut [f32] {
         let rows = &weights[features.start * self.units..features.end * self.units];
-        let turned = &mut scratch[..features.len() * gradient.images];
+        let (turned, rest) = scratch.split_at_mut(features.len() * gradient.images);
         let product = Gemm {
             a: self.rows_of(rows, &self.weights, features.len(), self.units),
             b: B::Panels(gradient.turned),
-            c: turned,
+            c: &mut *turned,
             c_stride: gradient.images,
             columns: gradient.images,
             start: Start::Zero,
             relu: false,
         };
         gemm(self.level, product);
-        turned
+        let rows = &mut rest[..turned.len()];
+        vectorize(self.level, Turn { from: turned, columns: gradient.images, to: rows });
+        rows
     }
 
     fn rows_in_piece(&self) -> usize {

@@ -1,7 +1,8 @@
 //! Fully connected layers.
 
-use super::{Case, random, values, weights, wide};
+use super::{Case, assert_near, random, values, weights, wide};
 use crate::engine::cpu::kernels::dense::Dense;
+use crate::engine::cpu::kernels::wide_dense::WideDense;
 use crate::engine::cpu::simd::Level;
 use crate::layers::Activation;
 use crate::layers::dense::{Spec, reference};
@@ -31,6 +32,38 @@ fn random_layers() {
                 let gradients = reference::backward(&spec, features, &w, [&x64, y, &d64]);
                 [gradients.d_input, gradients.d_weights]
             });
+        }
+    }
+}
+
+#[test]
+fn slices_of_the_features_add_up() {
+    let random = &mut random(2);
+    let slices_of = |units, features, level| {
+        let spec = Spec { units, activation: Activation::Linear, use_bias: true };
+        WideDense::new(spec, features, level).slices()
+    };
+    for level in Level::available() {
+        assert_eq!(slices_of(50, 20_000, level), 0, "rows of the weights that are no whole vectors");
+        assert_eq!(slices_of(64, 1000, level), 0, "few weights");
+    }
+    for (units, features, images) in [(64, 9001, 5), (512, 1100, 33), (16, 40_000, 1)] {
+        for (activation, use_bias) in
+            [(Activation::Linear, false), (Activation::Relu, true), (Activation::Softmax, true)]
+        {
+            let spec = Spec { units, activation, use_bias };
+            let weights = weights(random, features, (features + usize::from(use_bias)) * units);
+            let x = values(random, images * features);
+            let expected = reference::forward(&spec, features, &wide(&weights), &wide(&x));
+            for level in Level::available() {
+                let dense = WideDense::new(spec, features, level);
+                assert!(dense.slices() > 1);
+                let mut slices = vec![vec![f32::NAN; images * units]; dense.slices()];
+                slices.iter_mut().enumerate().for_each(|(i, to)| dense.forward_slice(i, &x, &weights, to));
+                let mut outputs = slices[0].clone();
+                dense.complete(&mut outputs, slices[1..].iter().map(|slice| &slice[..]), &weights);
+                assert_near(&format!("{level:?}: {spec:?} on {images} × {features}"), &outputs, &expected);
+            }
         }
     }
 }
