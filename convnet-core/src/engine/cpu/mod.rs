@@ -1,6 +1,6 @@
 //! The CPU engine: a [`crate::plan::Plan`] becomes a `Program` of [`kernel::Kernel`]s, which an [`executor::Executor`]
 //! runs on the threads of a [`pool::Pool`]. [`kernels`] holds the kernels, one family a file, each written once for the
-//! three levels of [`simd`].
+//! levels of [`simd`].
 
 pub mod aligned;
 mod batch;

@@ -1,5 +1,5 @@
-//! Vectors of floats at the three levels that kernels are compiled for: AVX-512, AVX2 with FMA, and portable code.
-//! (`amx` is for the tile unit that some processors have besides, and that a `Precision` below the usual one makes use of.)
+//! Vectors of floats at the three levels that kernels are compiled for: AVX-512, AVX2 with FMA, and portable code. At a fourth,
+//! [`Level::Amx`], vectors are those of AVX-512, and some kernels use the tile unit ([`amx`]), too.
 //!
 //! A kernel is written once, generic over [`Simd`], as `#[inline(always)]` code, and runs inside [`vectorize`], which
 //! enters a function compiled for the level. A value of a level's type is the proof that the machine has it: it can
@@ -17,9 +17,11 @@ pub enum Level {
     Avx2,
     /// 512-bit vectors with masks.
     Avx512,
+    /// The same and the tile unit ([`amx`]), which multiplies matrices.
+    Amx,
 }
 
-/// The environment variable that holds the level down: `portable`, `avx2` or `avx512`, in upper or lower case.
+/// The environment variable that holds the level down: `portable`, `avx2`, `avx512` or `amx`, in upper or lower case.
 pub const LEVEL_VARIABLE: &str = "CONVNET_SIMD";
 
 impl Level {
@@ -34,8 +36,8 @@ impl Level {
             let name = name.to_string_lossy();
             let Some(allowed) = Level::named(&name) else {
                 eprintln!(
-                    "convnet: {LEVEL_VARIABLE}={name} is not known (portable, avx2 and avx512 are): using the best \
-                     that this machine has"
+                    "convnet: {LEVEL_VARIABLE}={name} is not known (portable, avx2, avx512 and amx are): using the \
+                     best that this machine has"
                 );
                 return best;
             };
@@ -45,7 +47,8 @@ impl Level {
 
     /// The level that `CONVNET_SIMD` means by `name`.
     fn named(name: &str) -> Option<Level> {
-        let levels = [("portable", Level::Portable), ("avx2", Level::Avx2), ("avx512", Level::Avx512)];
+        let levels =
+            [("portable", Level::Portable), ("avx2", Level::Avx2), ("avx512", Level::Avx512), ("amx", Level::Amx)];
         levels.into_iter().find(|(known, _)| name.eq_ignore_ascii_case(known)).map(|(_, level)| level)
     }
 
@@ -56,6 +59,7 @@ impl Level {
         {
             levels.extend(Avx2::detect().map(|_| Level::Avx2));
             levels.extend(Avx512::detect().map(|_| Level::Avx512));
+            levels.extend(amx::Amx::detect().map(|_| Level::Amx));
         }
         levels
     }
@@ -75,7 +79,7 @@ pub trait Vectorized {
 pub fn vectorize<W: Vectorized>(level: Level, work: W) -> W::Output {
     #[cfg(target_arch = "x86_64")]
     {
-        if level == Level::Avx512
+        if level >= Level::Avx512
             && let Some(simd) = Avx512::detect()
         {
             // SAFETY: the value of Avx512 proves that the machine has the features that the function enables.
@@ -268,7 +272,7 @@ impl Simd for Portable {
 #[cfg(target_arch = "x86_64")]
 pub use x86::{Avx2, Avx512};
 
-#[cfg(target_arch = "x86_64")]
+#[cfg_attr(not(target_arch = "x86_64"), path = "simd/no_amx.rs")]
 pub mod amx;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -300,16 +304,20 @@ mod tests {
             return;
         }
         let best = *Level::available().last().unwrap();
-        for (value, level) in
-            [("portable", Level::Portable), ("AVX2", Level::Avx2), ("Avx512", Level::Avx512), ("", Level::Avx512)]
-        {
+        for (value, level) in [
+            ("portable", Level::Portable),
+            ("AVX2", Level::Avx2),
+            ("Avx512", Level::Avx512),
+            ("amx", Level::Amx),
+            ("", Level::Amx),
+        ] {
             assert_eq!(detected(value), (format!("{:?}", best.min(level)), String::new()), "{value}");
         }
         let (level, said) = detected("avx-2");
         assert_eq!(level, format!("{best:?}"));
         assert_eq!(
             said,
-            "convnet: CONVNET_SIMD=avx-2 is not known (portable, avx2 and avx512 are): using the best that this \
+            "convnet: CONVNET_SIMD=avx-2 is not known (portable, avx2, avx512 and amx are): using the best that this \
              machine has\n"
         );
     }

@@ -2,7 +2,8 @@
 //!
 //! - `thin`: one to four input channels, a network's first layer;
 //! - `amx`: 16 channels and more, forward, where the processor has a tile unit and a lower precision is allowed;
-//! - `winograd`: 8 channels and more, whatever activation follows, forward, and backward where there is no pooling;
+//! - `winograd`: 8 channels and more, whatever activation follows, forward, and backward where there is no pooling; with
+//!   the tile unit, too, where there is one and the channels are many;
 //! - `direct`: 16 channels and more, where `exact` forbids Winograd, or it saves nothing;
 //! - `sparse`: backward through pooling, which lets one gradient in eight through;
 //! - `wide` is the kernel of the latter two; `same` adds the border of `padding = "same"` to it and to `thin`.
@@ -95,22 +96,24 @@ impl Wanted {
                 None
             }
         };
-        let transformed = || Transformed::new(block, border, activation, level);
         let thin = relu && first && thin::Thin::covers(&block);
         if exact || thin {
             return as_it_stands();
         }
         // Through a pooling the sparse backward pass is faster, whatever the share of active outputs (see `sparse`).
         let behind = if block.pooled { as_it_stands() } else { None };
+        let transformed = Transformed::new(block, border, activation, level);
         #[cfg(target_arch = "x86_64")]
         if let Some(parts) = amx::parts(arithmetic)
             && amx::Tiled::covers(&block)
+            // Two parts are slower than digits, and less precise.
+            && !(parts.1 == 2 && transformed.as_ref().is_some_and(Transformed::in_digits))
         {
             let boxed = |kernel: Transformed| -> Box<dyn Kernel> { Box::new(kernel.only_backward()) };
-            let behind = behind.or_else(|| transformed().map(boxed))?;
+            let behind = behind.or_else(|| transformed.map(boxed))?;
             return Some(Box::new(amx::Tiled::new(parts, block, border, activation, behind)));
         }
-        let Some(kernel) = transformed() else { return as_it_stands() };
+        let Some(kernel) = transformed else { return as_it_stands() };
         Some(Box::new(match behind {
             Some(behind) => kernel.behind(behind),
             None => kernel,

@@ -42,7 +42,7 @@ pub(super) fn parts(arithmetic: Arithmetic) -> Option<(Amx, usize)> {
         Precision::Tf32 => 2,
         Precision::Bf16 => 1,
     };
-    let amx = if exact || level < Level::Avx512 { None } else { Amx::detect() };
+    let amx = if exact || level < Level::Amx { None } else { Amx::detect() };
     amx.map(|amx| (amx, parts))
 }
 

@@ -144,7 +144,7 @@ fn kernels(block: Block) -> Vec<(String, Box<dyn Kernel>)> {
         if Wide::covers(&block) {
             kernels.push((format!("wide {level:?}"), Box::new(Wide { block, level })));
         }
-        if level == Level::Avx512 {
+        if level == Level::Amx {
             kernels.extend(tiled(block, 0, Activation::Relu));
         }
         // With a few channels, a patch of zeros gives outputs of exactly zero: see `winograd::cost`.
@@ -159,7 +159,7 @@ fn kernels(block: Block) -> Vec<(String, Box<dyn Kernel>)> {
 #[cfg(target_arch = "x86_64")]
 fn tiled(block: Block, border: usize, activation: Activation) -> impl Iterator<Item = (String, Box<dyn Kernel>)> {
     use super::amx::{Tiled, parts};
-    let level = Level::Avx512;
+    let level = Level::Amx;
     [Precision::Tf32, Precision::Bf16].into_iter().filter_map(move |precision| {
         let parts = parts(Arithmetic { exact: false, precision, level }).filter(|_| Tiled::covers(&block))?;
         let behind = Transformed::with_tile(block, border, activation, 2, level).only_backward();
@@ -328,6 +328,8 @@ fn an_image_does_not_depend_on_its_neighbours() {
         (11, 10, 20, 256, false),
         (13, 12, 32, 48, true),
         (12, 12, 16, 32, false),
+        (13, 12, 64, 128, true),
+        (9, 10, 128, 64, false),
     ] {
         let block = Block { height, width, channels, filters, bias: true, pooled };
         for (name, kernel) in kernels(block) {
@@ -369,8 +371,8 @@ fn the_first_of_equal_maxima_takes_the_gradient() {
 fn a_diverged_network_shows() {
     // NaN weights give NaN outputs, and no kernel does anything undefined on the way back.
     let mut random = Random(5);
-    for (channels, pooled) in [(1, true), (1, false), (16, true), (16, false)] {
-        let block = Block { height: 8, width: 8, channels, filters: 16, bias: true, pooled };
+    for (channels, pooled) in [(1, true), (1, false), (16, true), (16, false), (64, true), (64, false)] {
+        let block = Block { height: 8, width: 8, channels, filters: channels.max(16), bias: true, pooled };
         for (name, kernel) in kernels(block) {
             let mut case = Case::new(&name, kernel, block, false, 2, &mut random);
             case.weights.fill(f32::NAN);

@@ -11,6 +11,7 @@
 
 use super::super::block::{Block, carve, carved, load, put_bias, store};
 use super::blocking::{Blocking, Sums};
+use super::digits::Left;
 use super::forward::{Input, Place, transform_input};
 use super::outer::Outer;
 use super::product::{Factors, PANEL, Slice, apart};
@@ -29,13 +30,15 @@ pub(super) fn scratch(winograd: &Winograd, images: usize) -> usize {
 }
 
 /// Of a chunk's inputs, gradients and products, and of sums over tiles and of the bias's gradient.
-fn pieces(winograd: &Winograd, blocking: &Blocking) -> [usize; 5] {
+fn pieces(winograd: &Winograd, blocking: &Blocking) -> [usize; 6] {
     let Block { channels, filters, .. } = winograd.block;
     let columns = blocking.columns.min(padded(channels));
     let [inputs, gradients, products] = [padded(channels), padded(filters), columns]
         .map(|columns| winograd.points() * apart(blocking.rows() * columns));
     let bias = if winograd.block.bias { filters } else { 0 };
-    [inputs, gradients, products, blocking.sums(winograd).floats(winograd, blocking.single()), bias]
+    let left = Left { points: winograd.points(), rows: blocking.rows(), depth: filters };
+    let digits = winograd.amx.map_or(0, |_| left.floats());
+    [inputs, gradients, digits, products, blocking.sums(winograd).floats(winograd, blocking.single()), bias]
 }
 
 /// The backward pass; `back` are the transformed transposed weights.
@@ -73,7 +76,8 @@ where
         let Block { channels, filters, .. } = winograd.block;
         let blocking = Blocking::backward(winograd, pass.images);
         let mut rest = std::mem::take(&mut pass.scratch);
-        let [inputs, gradients, products, sums, bias] = pieces(winograd, &blocking).map(|len| carve(&mut rest, len));
+        let [inputs, gradients, digits, products, sums, bias] =
+            pieces(winograd, &blocking).map(|len| carve(&mut rest, len));
         if let Some(d_input) = pass.d_input.as_deref_mut() {
             d_input.fill(0.0);
         }
@@ -90,7 +94,12 @@ where
             }
             if let Some(d_input) = pass.d_input.as_deref_mut() {
                 let vectors = vectors::<S>(channels);
-                let factors = Factors { points: N * N, left: gradients, rows, depth: filters, right: back, vectors };
+                let digits = winograd.amx.map(|amx| {
+                    let left = Left { points: N * N, rows, depth: filters };
+                    left.take(amx, gradients, |_| 0..rows, digits)
+                });
+                let factors =
+                    Factors { points: N * N, left: gradients, rows, depth: filters, right: back, vectors, digits };
                 input_gradient::<S, M, N>(s, winograd, &factors, chunk, blocking.columns, products, d_input);
             }
             let stage = Stage {

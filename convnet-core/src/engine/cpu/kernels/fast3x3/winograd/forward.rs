@@ -2,6 +2,7 @@
 
 use super::super::block::{Block, carve, carved, load, maximum, store, store_maxima};
 use super::blocking::Blocking;
+use super::digits::Left;
 use super::edges::{Kind, Rows, SHORT};
 use super::product::{Factors, PANEL, Slice, apart};
 use super::transform::{F, Map, ShortInput, ShortOutput, Strided, Tile as Maps, rectangle};
@@ -14,11 +15,14 @@ pub(super) fn scratch(winograd: &Winograd, images: usize) -> usize {
     carved(&pieces(winograd, &Blocking::forward(winograd, images)))
 }
 
-/// Of a chunk's inputs and products.
-fn pieces(winograd: &Winograd, blocking: &Blocking) -> [usize; 2] {
+/// Of a chunk's inputs, these in digits, and products.
+fn pieces(winograd: &Winograd, blocking: &Blocking) -> [usize; 3] {
     let Block { channels, filters, .. } = winograd.block;
     let columns = blocking.columns.min(padded(filters));
-    [padded(channels), columns].map(|columns| winograd.points() * apart(blocking.rows() * columns))
+    let [inputs, products] =
+        [padded(channels), columns].map(|columns| winograd.points() * apart(blocking.rows() * columns));
+    let left = Left { points: winograd.points(), rows: blocking.rows(), depth: channels };
+    [inputs, winograd.amx.map_or(0, |_| left.floats()), products]
 }
 
 /// The forward pass; `derived` are the transformed weights.
@@ -57,7 +61,7 @@ where
         let Block { channels, filters, .. } = winograd.block;
         let blocking = Blocking::forward(winograd, pass.images);
         let mut rest = std::mem::take(&mut pass.scratch);
-        let [inputs, products] = pieces(winograd, &blocking).map(|len| carve(&mut rest, len));
+        let [inputs, digits, products] = pieces(winograd, &blocking).map(|len| carve(&mut rest, len));
         let mut target = Target {
             output: pass.output,
             kept: if pass.training && winograd.block.pooled { pass.kept } else { &mut [] },
@@ -85,7 +89,12 @@ where
                     ),
                 }
             }
-            let factors = Factors { points: N * N, left: inputs, rows, depth: channels, right: derived, vectors };
+            let digits = winograd.amx.map(|amx| {
+                let left = Left { points: N * N, rows, depth: channels };
+                left.take(amx, inputs, |point| order.of::<N>(point), digits)
+            });
+            let factors =
+                Factors { points: N * N, left: inputs, rows, depth: channels, right: derived, vectors, digits };
             for first in (0..vectors).step_by(step) {
                 let slice = Slice { first, count: step.min(vectors - first) };
                 factors.multiply(s, &slice, |point| order.of::<N>(point), products);

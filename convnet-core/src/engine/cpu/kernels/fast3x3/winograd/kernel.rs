@@ -7,6 +7,7 @@ use super::weights::{self, Prepare, PrepareBack};
 use super::{Winograd, cost};
 use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
 use crate::engine::cpu::kernels::activate::{activate, activate_backward};
+use crate::engine::cpu::simd::amx::Amx;
 use crate::engine::cpu::simd::{Level, vectorize};
 use crate::layers::Activation;
 
@@ -31,7 +32,8 @@ impl Transformed {
 
     /// With given tiles.
     pub fn with_tile(block: Block, border: usize, activation: Activation, m: usize, level: Level) -> Self {
-        let winograd = Winograd { block, border, relu: activation == Activation::Relu, m };
+        let amx = if level >= Level::Amx && cost::tiles(&block, m) { Amx::detect() } else { None };
+        let winograd = Winograd { block, border, relu: activation == Activation::Relu, m, amx };
         Transformed { winograd, activation, ahead: true, behind: None, level }
     }
 
@@ -46,19 +48,25 @@ impl Transformed {
         Transformed { ahead: false, ..self }
     }
 
+    /// Whether the tile unit makes the products.
+    #[cfg(target_arch = "x86_64")]
+    pub fn in_digits(&self) -> bool {
+        self.winograd.amx.is_some()
+    }
+
     /// Where the derived weights of the backward pass begin: those of the forward pass come first.
     fn split(&self) -> usize {
         if !self.ahead {
             return 0;
         }
         let Block { channels, filters, .. } = self.winograd.block;
-        weights::derived(self.winograd.points(), channels, filters)
+        weights::derived(&self.winograd, channels, filters)
     }
 
     /// Floats of the panels of the forward pass's derived weights, which are parts.
     fn ahead_panels(&self) -> impl ExactSizeIterator<Item = usize> + use<> {
         let Block { channels, filters, .. } = self.winograd.block;
-        let panels = weights::panels(self.winograd.points(), channels, filters, self.level);
+        let panels = weights::panels(&self.winograd, channels, filters, self.level);
         panels.take(if self.ahead { usize::MAX } else { 0 })
     }
 
@@ -86,7 +94,7 @@ impl Kernel for Transformed {
         let Block { channels, filters, .. } = self.winograd.block;
         let backward = match &self.behind {
             Some(behind) => behind.derived(),
-            None => weights::derived(self.winograd.points(), filters, channels),
+            None => weights::derived(&self.winograd, filters, channels),
         };
         self.split() + backward
     }
@@ -105,7 +113,7 @@ impl Kernel for Transformed {
         let Block { channels, filters, .. } = self.winograd.block;
         let behind = match &self.behind {
             Some(behind) => behind.derived_parts(),
-            None => weights::panels(self.winograd.points(), filters, channels, self.level).collect(),
+            None => weights::panels(&self.winograd, filters, channels, self.level).collect(),
         };
         self.ahead_panels().chain(behind).collect()
     }

@@ -11,12 +11,16 @@
 //! input is one product a point with the transposed transformed weights, that of the weights one product a point summed
 //! over tiles. It is exact calculus on another order of summation, as good as the forward pass.
 //!
+//! Where the processor has a tile unit, products of many channels are made on it, in whole numbers and no less precise
+//! ([`digits`]).
+//!
 //! Vectors hold channels (filters). Where their number is no multiple of the lanes, the last vector is loaded and stored
 //! in part; between the transforms its other lanes hold zeros.
 
 mod backward;
 mod blocking;
 mod cost;
+mod digits;
 mod edges;
 mod forward;
 mod kernel;
@@ -27,6 +31,7 @@ mod weights;
 
 use super::block::Block;
 use crate::engine::cpu::simd::Simd;
+use crate::engine::cpu::simd::amx::Amx;
 
 pub(super) use kernel::Transformed;
 
@@ -41,6 +46,8 @@ pub(super) struct Winograd {
     pub relu: bool,
     /// Rows and columns of a tile's outputs.
     pub m: usize,
+    /// The tile unit, where it makes the products.
+    pub amx: Option<Amx>,
 }
 
 impl Winograd {

@@ -9,12 +9,9 @@
 //! may come from beyond the second cache: 512 to 512 channels gain 5 to 10 %, 128 at best 3 %. (Asked for into the first cache,
 //! which has no room for it, the next panel gains nothing.)
 //!
-//! Tried: the tile unit, floats in three parts of bfloat16 and six products of them, which is as precise as floats. Such
-//! products take less than half the time, but what lies between them and the transforms is half as large again and goes
-//! through the second cache, which then bounds all. GFLOP/s forward, beside these here: 10×10×32 to 64 563–644 and 521–533,
-//! 36×36×64 to 128 618–716 and 538–621, 28×28×256 to 256 763–800 and 705–717, 17×17×128 to 128, whose parts the cache does
-//! not hold, the same; gradients 5 to 20 % slower; one image twice as slow. Not worth a second path so far.
+//! Where there is a tile unit, [`super::digits`] makes the products of many channels.
 
+use super::digits::Digits;
 use crate::engine::cpu::simd::{Simd, Vectorized};
 use std::ops::Range;
 
@@ -46,6 +43,8 @@ pub(super) struct Factors<'a> {
     pub right: &'a [f32],
     /// Vectors of columns of the right factor.
     pub vectors: usize,
+    /// The left factor for the tile unit, for which the right one then is, too.
+    pub digits: Option<Digits<'a>>,
 }
 
 /// A few neighbouring vectors of columns of the products: as (points, panels, rows, columns of the panel), points
@@ -77,7 +76,10 @@ impl Factors<'_> {
     /// Writes a slice of the products: of each point those rows, an even number, that `wanted` says.
     #[inline(always)]
     pub fn multiply<S: Simd>(&self, s: S, slice: &Slice, wanted: impl Fn(usize) -> Range<usize>, to: &mut [f32]) {
-        let Factors { points, left, rows, depth, right, vectors } = *self;
+        let Factors { points, left, rows, depth, right, vectors, digits } = *self;
+        if let Some(digits) = digits {
+            return digits.multiply(right, vectors, slice, wanted, to);
+        }
         let (left_apart, to_apart) = (apart(rows * depth.next_multiple_of(S::LANES)), slice.apart::<S>(rows));
         let whole = points * apart(depth * PANEL * S::LANES);
         assert!(rows.is_multiple_of(2) && slice.first.is_multiple_of(PANEL) && slice.first + slice.count <= vectors);

@@ -1,28 +1,37 @@
 //! Weights, transformed for the products: the forward pass's, and transposed the backward pass's.
 
+use super::digits::{self, Points};
 use super::product::{PANEL, apart};
 use super::transform::{F, Strided, Tile, square};
 use super::{Winograd, padded, vectors};
 use crate::engine::cpu::kernels::gemm::Widths;
+use crate::engine::cpu::simd::amx::{Amx, SIDE};
 use crate::engine::cpu::simd::{Level, Simd, Vectorized};
 use std::ops::Range;
 
 /// Floats of the transformed weights, `depth` rows by `columns` columns a point.
-pub(super) fn derived(points: usize, depth: usize, columns: usize) -> usize {
+pub(super) fn derived(winograd: &Winograd, depth: usize, columns: usize) -> usize {
+    let points = winograd.points();
+    if winograd.amx.is_some() {
+        return columns.div_ceil(PANEL * SIDE) * digits::panel(points, depth);
+    }
     // A line more a point and panel, see `apart`; a panel has at least 16 columns.
     points * (depth + 1) * padded(columns)
 }
 
 /// How many of them each panel has, the last one perhaps more than it needs.
 pub(super) fn panels(
-    points: usize,
+    winograd: &Winograd,
     depth: usize,
     columns: usize,
     level: Level,
 ) -> impl ExactSizeIterator<Item = usize> + use<> {
-    let width = PANEL * Widths::of(level).lanes;
-    let (count, panel) = (columns.div_ceil(width), points * apart(depth * width));
-    let all = derived(points, depth, columns);
+    let (points, width) = (winograd.points(), PANEL * Widths::of(level).lanes);
+    let panel = match winograd.amx {
+        Some(_) => digits::panel(points, depth),
+        None => points * apart(depth * width),
+    };
+    let (count, all) = (columns.div_ceil(width), derived(winograd, depth, columns));
     (0..count).map(move |i| if i + 1 == count { all - i * panel } else { panel })
 }
 
@@ -94,6 +103,11 @@ impl Prepare<'_> {
         F: Tile<M, N>,
     {
         let (rows, columns) = (self.winograd.block.channels, self.winograd.block.filters);
+        if let Some(amx) = self.winograd.amx {
+            let values = Straight { weights: self.weights, channels: rows, filters: columns };
+            let Prepare { panel, derived, .. } = self;
+            return Digits::<M, N, _> { amx, values, size: [rows, columns], panel, derived }.fill(s);
+        }
         let panel = Panel::of::<S>(self.panel, rows, columns);
         assert!(self.weights.len() >= 9 * rows * columns && self.derived.len() >= N * N * panel.apart);
         for row in 0..rows {
@@ -119,6 +133,12 @@ impl Prepare<'_> {
         F: Tile<M, N>,
     {
         let (channels, filters) = (self.winograd.block.channels, self.winograd.block.filters);
+        if let Some(amx) = self.winograd.amx {
+            let Prepare { weights, panel, derived, .. } = self;
+            let (squares, of) = ([[[0.0; 256]; 9]; 4], [[usize::MAX; 2]; 4]);
+            let values = Turned { weights, channels, filters, squares, of };
+            return Digits::<M, N, _> { amx, values, size: [filters, channels], panel, derived }.fill(s);
+        }
         let panel = Panel::of::<S>(self.panel, filters, channels);
         assert!(self.weights.len() >= 9 * channels * filters && self.derived.len() >= N * N * panel.apart);
         let mut squares = [[[0.0; 256]; 9]; PANEL];
@@ -141,6 +161,103 @@ impl Prepare<'_> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Digits of transformed weights, for the tile unit (see [`digits`]): every value is made twice, for the largest ones first.
+struct Digits<'a, const M: usize, const N: usize, V> {
+    amx: Amx,
+    values: V,
+    /// Rows and columns of a point's matrix.
+    size: [usize; 2],
+    panel: usize,
+    derived: &'a mut [f32],
+}
+
+/// Tells the points of a vector of columns of a row.
+trait Values<const M: usize, const N: usize> {
+    fn get<S: Simd>(&mut self, s: S, row: usize, column: usize, to: &mut Points);
+}
+
+impl<const M: usize, const N: usize, V: Values<M, N>> Digits<'_, M, N, V> {
+    #[inline(always)]
+    fn fill<S: Simd>(self, s: S) {
+        let Digits { amx, mut values, size: [rows, columns], panel, derived } = self;
+        assert!(S::LANES == SIDE);
+        let mut to = digits::Panel::new(N * N, rows, derived);
+        for vector in (0..PANEL).take_while(|vector| (panel * PANEL + vector) * SIDE < columns) {
+            let column = (panel * PANEL + vector) * SIDE;
+            let (mut largest, mut one) = (Points::default(), Points::default());
+            for row in 0..rows {
+                values.get(s, row, column, &mut one);
+                largest.enlarge(&one, N * N);
+            }
+            let factors = to.scale(vector, &largest, N * N);
+            for row in (0..rows).filter(|row| row % digits::STEP < SIDE) {
+                let mut four = [Points::default(); 4];
+                for (i, one) in four.iter_mut().enumerate().take_while(|(i, _)| row + i * SIDE < rows) {
+                    values.get(s, row + i * SIDE, column, one);
+                }
+                to.put(amx, (row, vector), &four, &factors, N * N);
+            }
+        }
+    }
+}
+
+/// The weights as they lie: a row a channel, a column a filter.
+struct Straight<'a> {
+    weights: &'a [f32],
+    channels: usize,
+    filters: usize,
+}
+
+impl<const M: usize, const N: usize> Values<M, N> for Straight<'_>
+where
+    F: Tile<M, N>,
+{
+    #[inline(always)]
+    fn get<S: Simd>(&mut self, s: S, row: usize, column: usize, to: &mut Points) {
+        let Straight { weights, channels, filters } = *self;
+        assert!(weights.len() >= 9 * channels * filters && row < channels && column < filters);
+        let count = SIDE.min(filters - column);
+        // SAFETY: the length was checked; a vector of columns of one row and tap, `count` of which are there.
+        unsafe {
+            let from = weights.as_ptr().add(row * filters + column);
+            taps::<S, M, N, false>(s, from, channels * filters, count, to.0.as_mut_ptr().cast(), SIDE);
+        }
+    }
+}
+
+/// The same transposed: a row a filter, a column a channel.
+struct Turned<'a> {
+    weights: &'a [f32],
+    channels: usize,
+    filters: usize,
+    /// Squares of 16 filters by 16 channels a tap, of the four that make a step, and from which filter and channel on.
+    squares: [[[f32; 256]; 9]; 4],
+    of: [[usize; 2]; 4],
+}
+
+impl<const M: usize, const N: usize> Values<M, N> for Turned<'_>
+where
+    F: Tile<M, N>,
+{
+    #[inline(always)]
+    fn get<S: Simd>(&mut self, s: S, row: usize, column: usize, to: &mut Points) {
+        let Turned { weights, channels, filters, ref mut squares, ref mut of } = *self;
+        let (filter, place) = (row / SIDE * SIDE, row / SIDE % 4);
+        if of[place] != [filter, column] {
+            of[place] = [filter, column];
+            for (tap, square) in squares[place].iter_mut().enumerate() {
+                let from = &weights[(tap * channels + column) * filters + filter..];
+                transpose(s, from, filters, SIDE.min(channels - column), SIDE.min(filters - filter), square);
+            }
+        }
+        // SAFETY: a vector of channels of one filter and tap, or point.
+        unsafe {
+            let from = squares[place].as_ptr().cast::<f32>().add(row % SIDE * SIDE);
+            taps::<S, M, N, true>(s, from, 256, SIDE, to.0.as_mut_ptr().cast(), SIDE);
         }
     }
 }
