@@ -41,7 +41,7 @@ convnet! {
         Dense(10, activation = "softmax"),
     ];
 
-    /// Its first layer has more weights than a cache of a core's own: the features are shared out, too.
+    /// Its first layer has more weights than a cache of a core's own: in batches of few images the features are shared out.
     type Sliced = [
         Input(28, 28, 1),
         Flatten(),

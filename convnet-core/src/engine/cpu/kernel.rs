@@ -101,7 +101,7 @@ pub struct Backward<'a> {
     pub d_output: &'a mut [f32],
     /// Gradient with respect to the input: overwritten. `None` where nobody asks for it, as of a network's input.
     pub d_input: Option<&'a mut [f32]>,
-    /// Gradient with respect to the weights: added to if `accumulate`, else overwritten.
+    /// Gradient with respect to the weights: added to if `accumulate`, else overwritten. See [`Kernel::adds_sums`].
     pub d_weights: &'a mut [f32],
     /// See `d_weights`.
     pub accumulate: bool,

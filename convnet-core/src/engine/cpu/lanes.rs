@@ -3,8 +3,8 @@
 //! The sum has a fixed order, whatever the number of threads: the lanes of each half one after the other, then the two
 //! halves. A lane that begins when all before it in its half are added up adds its own gradient to their sum right away,
 //! kernel by kernel. With two threads, who have a half each, that is nearly always so; a lane that comes too early has a place
-//! of its own, and is added later ([`Gradients::sum`]). The bits are the same either way, since kernels add what they have
-//! summed up ([`Backward::accumulate`](super::kernel::Backward::accumulate)).
+//! of its own, and is added later ([`Gradients::sum`]). The bits are the same either way, since what is added is the whole
+//! sum over the lane, by the kernel itself ([`Kernel::adds_sums`](super::kernel::Kernel::adds_sums)) or for it (`pass`).
 //!
 //! Why it is as it is. Eight gradients of their own, added by the update, were 5 % of a training step of the book's first
 //! convnet on two threads: half of them came out of the other core's cache, and together with the rest of a step they did

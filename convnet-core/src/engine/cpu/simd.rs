@@ -30,19 +30,26 @@ impl Level {
     pub fn detect() -> Level {
         static LEVEL: OnceLock<Level> = OnceLock::new();
         *LEVEL.get_or_init(|| {
-            let best = Level::available().last().copied().unwrap_or(Level::Portable);
+            let best = || Level::best(Level::Amx);
             // An empty variable is one that is not set.
-            let Some(name) = std::env::var_os(LEVEL_VARIABLE).filter(|name| !name.is_empty()) else { return best };
+            let Some(name) = std::env::var_os(LEVEL_VARIABLE).filter(|name| !name.is_empty()) else { return best() };
             let name = name.to_string_lossy();
             let Some(allowed) = Level::named(&name) else {
                 eprintln!(
                     "convnet: {LEVEL_VARIABLE}={name} is not known (portable, avx2, avx512 and amx are): using the \
                      best that this machine has"
                 );
-                return best;
+                return best();
             };
-            best.min(allowed)
+            Level::best(allowed)
         })
+    }
+
+    /// The best level that this machine has, up to `most`. The system is asked to let the process use the tile unit, which makes
+    /// what it saves at a signal 8 KB larger, only where that is allowed.
+    fn best(most: Level) -> Level {
+        let levels = Level::ALL.into_iter().rev();
+        levels.filter(|level| *level <= most).find(|level| level.is_there()).unwrap_or(Level::Portable)
     }
 
     /// The level that `CONVNET_SIMD` means by `name`.
@@ -52,16 +59,26 @@ impl Level {
         levels.into_iter().find(|(known, _)| name.eq_ignore_ascii_case(known)).map(|(_, level)| level)
     }
 
+    /// Best last.
+    const ALL: [Level; 4] = [Level::Portable, Level::Avx2, Level::Avx512, Level::Amx];
+
     /// Every level that this machine has, best last.
     pub fn available() -> Vec<Level> {
-        let mut levels = vec![Level::Portable];
-        #[cfg(target_arch = "x86_64")]
-        {
-            levels.extend(Avx2::detect().map(|_| Level::Avx2));
-            levels.extend(Avx512::detect().map(|_| Level::Avx512));
-            levels.extend(amx::Amx::detect().map(|_| Level::Amx));
+        Level::ALL.into_iter().filter(|level| level.is_there()).collect()
+    }
+
+    fn is_there(self) -> bool {
+        match self {
+            Level::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => Avx2::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => Avx512::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Level::Amx => amx::Amx::detect().is_some(),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => false,
         }
-        levels
     }
 }
 

@@ -85,7 +85,7 @@ impl Batch {
                     let end = arranged + dense.arranged(images).next_multiple_of(LINE);
                     stages.push(Stage::Wide(number, arranged..end));
                     arranged = end;
-                    slices = slices.max(dense.slices() * images * dense.units());
+                    slices = slices.max(dense.slice_floats(images));
                 }
                 (_, Some(Stage::Images(steps))) => steps.end = number + 1,
                 _ => stages.push(Stage::Images(number..number + 1)),

@@ -19,7 +19,7 @@ impl Run<'_, '_> {
         let (whole, store) = (self.whole, self.store);
         let pass = whole.pass;
         let (step, dense) = layer(pass.program, number);
-        if dense.slices() > 0 {
+        if dense.slices(self.images()) > 0 {
             return self.wide_by_slices(step, dense);
         }
         let (images, blocks) = (self.images(), dense.column_blocks());
@@ -46,9 +46,9 @@ impl Run<'_, '_> {
     fn wide_by_slices(&mut self, step: &Step, dense: &WideDense) {
         let (whole, store, images) = (self.whole, self.store, self.images());
         let (program, weights) = (whole.pass.program, &whole.pass.weights[step.weights.clone()]);
-        let len = images * dense.units();
+        let (count, len) = (dense.slices(images), images * dense.units());
         let slices = Disjoint::new(&mut *self.slices);
-        self.pool.run(dense.slices(), &|_, slice| {
+        self.pool.run(count, &|_, slice| {
             // SAFETY: the input is only read, and slices have places of their own.
             let (input, to) = unsafe {
                 let input = store.read(program, step.inputs[0].tensor, &(0..images));
@@ -61,7 +61,7 @@ impl Run<'_, '_> {
             let part = |slice| slice * len + images.start * dense.units()..slice * len + images.end * dense.units();
             // SAFETY: lanes have images of their own, and what the slices gave is only read.
             let (outputs, rest) = unsafe {
-                let rest = (1..dense.slices()).map(|slice| slices.shared(part(slice)));
+                let rest = (1..count).map(|slice| slices.shared(part(slice)));
                 (store.tensor(program, step.output, &images), rest)
             };
             // SAFETY: as above.

@@ -36,6 +36,8 @@ const PIECE: usize = 16 * 1024;
 const MANY: usize = 512 * 1024;
 /// Slices of the features of a layer that has so many.
 const SLICES: usize = 8;
+/// Features an image of the batch from which on slices pay: each writes outputs of all images.
+const TALL: usize = 32;
 
 /// The products of a layer of fixed shape.
 pub struct WideDense {
@@ -125,10 +127,21 @@ impl WideDense {
         output
     }
 
-    /// Slices of the features whose parts of the forward product are pieces of work: none, where these are the columns.
-    pub fn slices(&self) -> usize {
+    /// Slices of the features whose parts of the forward product of `images` images are pieces of work: none, where these are
+    /// the columns.
+    pub fn slices(&self, images: usize) -> usize {
+        if images <= self.most_sliced() { SLICES } else { 0 }
+    }
+
+    /// The most images that go by slices.
+    fn most_sliced(&self) -> usize {
         let rows = self.units.is_multiple_of(self.widths.lanes);
-        if rows && self.features * self.units >= MANY { SLICES } else { 0 }
+        if rows && self.features * self.units >= MANY { self.features / TALL } else { 0 }
+    }
+
+    /// Floats of what all slices give, for batches of up to `images` images.
+    pub fn slice_floats(&self, images: usize) -> usize {
+        SLICES * self.units * images.min(self.most_sliced())
     }
 
     /// Computes what a slice of the features gives to the outputs.

@@ -41,11 +41,12 @@ fn slices_of_the_features_add_up() {
     let random = &mut random(2);
     let slices_of = |units, features, level| {
         let spec = Spec { units, activation: Activation::Linear, use_bias: true };
-        WideDense::new(spec, features, level).slices()
+        WideDense::new(spec, features, level).slices(8)
     };
     for level in Level::available() {
         assert_eq!(slices_of(50, 20_000, level), 0, "rows of the weights that are no whole vectors");
         assert_eq!(slices_of(64, 1000, level), 0, "few weights");
+        assert_eq!(slices_of(8192, 128, level), 0, "as many outputs of slices as weights");
     }
     for (units, features, images) in [(64, 9001, 5), (512, 1100, 33), (16, 40_000, 1)] {
         for (activation, use_bias) in
@@ -57,8 +58,10 @@ fn slices_of_the_features_add_up() {
             let expected = reference::forward(&spec, features, &wide(&weights), &wide(&x));
             for level in Level::available() {
                 let dense = WideDense::new(spec, features, level);
-                assert!(dense.slices() > 1);
-                let mut slices = vec![vec![f32::NAN; images * units]; dense.slices()];
+                assert!(
+                    dense.slices(images) > 1 && dense.slice_floats(images) == dense.slices(images) * images * units
+                );
+                let mut slices = vec![vec![f32::NAN; images * units]; dense.slices(images)];
                 slices.iter_mut().enumerate().for_each(|(i, to)| dense.forward_slice(i, &x, &weights, to));
                 let mut outputs = slices[0].clone();
                 dense.complete(&mut outputs, slices[1..].iter().map(|slice| &slice[..]), &weights);

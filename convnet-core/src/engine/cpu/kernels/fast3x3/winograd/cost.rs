@@ -8,12 +8,14 @@ use super::edges::points;
 const LEAST: usize = 8;
 
 /// Whether the tile unit makes the products faster than vectors: where its tiles are full enough. (70 to 130 channels take
-/// 1.2 times as long with it, 32 to 32 one and a half times.)
+/// 1.2 times as long with it, 32 to 32 one and a half times.) A tile has room for 16 rows, and is faster from a third of
+/// them on; a call has several images, as a rule. Sums of 32 bits hold the products of 43,000 channels.
 pub(super) fn tiles(block: &Block, m: usize) -> bool {
     let Block { channels, filters, .. } = *block;
     let (rows, columns) = block.convolved();
     let full = |len: usize| 8 * len >= 7 * len.next_multiple_of(64);
-    full(channels) && full(filters) && rows.div_ceil(m) * columns.div_ceil(m) >= 4
+    let fits = channels.max(filters) <= 32 * 1024;
+    fits && full(channels) && full(filters) && rows.div_ceil(m) * columns.div_ceil(m) >= 4
 }
 
 /// The tile size for a block; `None` where none pays.

@@ -70,6 +70,21 @@ impl Transformed {
         panels.take(if self.ahead { usize::MAX } else { 0 })
     }
 
+    /// Fills panels of such lengths, which are parts from a number on.
+    fn prepare_panels(
+        &self,
+        panels: impl Iterator<Item = usize>,
+        first: usize,
+        weights: &[f32],
+        mut derived: &mut [f32],
+    ) {
+        for (panel, len) in panels.enumerate() {
+            let (part, rest) = std::mem::take(&mut derived).split_at_mut(len);
+            self.prepare_part(first + panel, weights, part);
+            derived = rest;
+        }
+    }
+
     /// Whether the activation passes over the output.
     fn passes(&self) -> bool {
         self.activation != Activation::Relu
@@ -101,11 +116,15 @@ impl Kernel for Transformed {
 
     fn prepare(&self, weights: &[f32], derived: &mut [f32]) {
         assert_eq!((weights.len(), derived.len()), (self.winograd.block.weights_len(), Kernel::derived(self)));
-        let mut rest = derived;
-        for (part, len) in self.derived_parts().into_iter().enumerate() {
-            let (derived, others) = rest.split_at_mut(len);
-            self.prepare_part(part, weights, derived);
-            rest = others;
+        let Block { channels, filters, .. } = self.winograd.block;
+        let (forward, backward) = derived.split_at_mut(self.split());
+        self.prepare_panels(self.ahead_panels(), 0, weights, forward);
+        match &self.behind {
+            Some(behind) => behind.prepare(weights, backward),
+            None => {
+                let panels = weights::panels(&self.winograd, filters, channels, self.level);
+                self.prepare_panels(panels, self.ahead_panels().len(), weights, backward);
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! Weights, transformed for the products: the forward pass's, and transposed the backward pass's.
 
-use super::digits::{self, Points};
+use super::digits::{self, PointVectors};
 use super::product::{PANEL, apart};
 use super::transform::{F, Strided, Tile, square};
 use super::{Winograd, padded, vectors};
@@ -106,7 +106,7 @@ impl Prepare<'_> {
         if let Some(amx) = self.winograd.amx {
             let values = Straight { weights: self.weights, channels: rows, filters: columns };
             let Prepare { panel, derived, .. } = self;
-            return Digits::<M, N, _> { amx, values, size: [rows, columns], panel, derived }.fill(s);
+            return InDigits::<M, N, _> { amx, values, size: [rows, columns], panel, derived }.fill(s);
         }
         let panel = Panel::of::<S>(self.panel, rows, columns);
         assert!(self.weights.len() >= 9 * rows * columns && self.derived.len() >= N * N * panel.apart);
@@ -137,7 +137,7 @@ impl Prepare<'_> {
             let Prepare { weights, panel, derived, .. } = self;
             let (squares, of) = ([[[0.0; 256]; 9]; 4], [[usize::MAX; 2]; 4]);
             let values = Turned { weights, channels, filters, squares, of };
-            return Digits::<M, N, _> { amx, values, size: [filters, channels], panel, derived }.fill(s);
+            return InDigits::<M, N, _> { amx, values, size: [filters, channels], panel, derived }.fill(s);
         }
         let panel = Panel::of::<S>(self.panel, filters, channels);
         assert!(self.weights.len() >= 9 * channels * filters && self.derived.len() >= N * N * panel.apart);
@@ -166,7 +166,7 @@ impl Prepare<'_> {
 }
 
 /// Digits of transformed weights, for the tile unit (see [`digits`]): every value is made twice, for the largest ones first.
-struct Digits<'a, const M: usize, const N: usize, V> {
+struct InDigits<'a, const M: usize, const N: usize, V> {
     amx: Amx,
     values: V,
     /// Rows and columns of a point's matrix.
@@ -177,25 +177,25 @@ struct Digits<'a, const M: usize, const N: usize, V> {
 
 /// Tells the points of a vector of columns of a row.
 trait Values<const M: usize, const N: usize> {
-    fn get<S: Simd>(&mut self, s: S, row: usize, column: usize, to: &mut Points);
+    fn get<S: Simd>(&mut self, s: S, row: usize, column: usize, to: &mut PointVectors);
 }
 
-impl<const M: usize, const N: usize, V: Values<M, N>> Digits<'_, M, N, V> {
+impl<const M: usize, const N: usize, V: Values<M, N>> InDigits<'_, M, N, V> {
     #[inline(always)]
     fn fill<S: Simd>(self, s: S) {
-        let Digits { amx, mut values, size: [rows, columns], panel, derived } = self;
+        let InDigits { amx, mut values, size: [rows, columns], panel, derived } = self;
         assert!(S::LANES == SIDE);
         let mut to = digits::Panel::new(N * N, rows, derived);
         for vector in (0..PANEL).take_while(|vector| (panel * PANEL + vector) * SIDE < columns) {
             let column = (panel * PANEL + vector) * SIDE;
-            let (mut largest, mut one) = (Points::default(), Points::default());
+            let (mut largest, mut one) = (PointVectors::default(), PointVectors::default());
             for row in 0..rows {
                 values.get(s, row, column, &mut one);
                 largest.enlarge(&one, N * N);
             }
             let factors = to.scale(vector, &largest, N * N);
             for row in (0..rows).filter(|row| row % digits::STEP < SIDE) {
-                let mut four = [Points::default(); 4];
+                let mut four = [PointVectors::default(); 4];
                 for (i, one) in four.iter_mut().enumerate().take_while(|(i, _)| row + i * SIDE < rows) {
                     values.get(s, row + i * SIDE, column, one);
                 }
@@ -217,7 +217,7 @@ where
     F: Tile<M, N>,
 {
     #[inline(always)]
-    fn get<S: Simd>(&mut self, s: S, row: usize, column: usize, to: &mut Points) {
+    fn get<S: Simd>(&mut self, s: S, row: usize, column: usize, to: &mut PointVectors) {
         let Straight { weights, channels, filters } = *self;
         assert!(weights.len() >= 9 * channels * filters && row < channels && column < filters);
         let count = SIDE.min(filters - column);
@@ -244,7 +244,7 @@ where
     F: Tile<M, N>,
 {
     #[inline(always)]
-    fn get<S: Simd>(&mut self, s: S, row: usize, column: usize, to: &mut Points) {
+    fn get<S: Simd>(&mut self, s: S, row: usize, column: usize, to: &mut PointVectors) {
         let Turned { weights, channels, filters, ref mut squares, ref mut of } = *self;
         let (filter, place) = (row / SIDE * SIDE, row / SIDE % 4);
         if of[place] != [filter, column] {
