@@ -33,6 +33,19 @@ convnet! {
     ];
 }
 
+convnet! {
+    /// So many channels that the tile unit makes the products, where there is one. Without kinks, which rounding could tip.
+    type Broad = [
+        Input(12, 12, 3),
+        Conv2D(64, (3, 3), padding = "same", activation = "tanh"),
+        Conv2D(128, (3, 3), activation = "tanh"),
+        Conv2D(64, (3, 3), padding = "same"),
+        AveragePooling2D((2, 2)),
+        Flatten(),
+        Dense(3),
+    ];
+}
+
 /// Images in a batch, the most first: what a large batch leaves in the lanes must not reach a smaller one. 1 and 7 leave
 /// lanes empty, 9 and 21 make them unequal, 530 makes several groups a lane even where 64 images are a group.
 const BATCHES: [usize; 5] = [530, 21, 9, 7, 1];
@@ -146,6 +159,39 @@ fn a_batch_gives_the_sum_of_its_images() {
             for_each_layer_net!(check);
             check!(Single, "single");
             check!(Digits, "digits");
+        }
+    }
+}
+
+/// Every value within 10⁻⁵ of the largest.
+fn assert_close(what: &str, found: &[f32], expected: &[f32]) {
+    let largest = expected.iter().fold(f32::MIN_POSITIVE, |most, x| most.max(x.abs()));
+    for (found, expected) in found.iter().zip(expected) {
+        let off = f64::from((found - expected).abs() / largest);
+        // Not `>`, as above.
+        assert!(off <= TOLERANCE, "{what}: {off:e} of the largest");
+    }
+}
+
+#[test]
+fn broad_layers_are_as_good_in_every_way_as_sums_in_their_order() {
+    const IMAGES: usize = 3;
+    let plan = Broad::PLAN;
+    let (inputs, seeds) = (values(1, IMAGES * plan.input.len()), values(2, IMAGES * plan.output.len()));
+    let weights = weights(&plan, RANDOM_NETS);
+    let run = |exact: bool, level: Level| {
+        let mut executor = Executor::new(&plan, Settings { exact, level, input_gradient: true, ..Settings::default() });
+        executor.prepare(&weights);
+        executor.pull_back(&inputs, &seeds, &weights)
+    };
+    let expected = run(true, Level::detect());
+    for level in Level::available() {
+        let found = run(false, level);
+        assert_close(&format!("{level:?}: outputs"), &found.outputs, &expected.outputs);
+        assert_close(&format!("{level:?}: gradient of the input"), &found.d_input, &expected.d_input);
+        for (layer, weight) in plan.weights() {
+            let what = format!("{level:?}: {}/{}", layer.name, weight.name);
+            assert_close(&what, &found.d_weights[weight.range()], &expected.d_weights[weight.range()]);
         }
     }
 }

@@ -5,11 +5,11 @@ use std::str::FromStr;
 
 /// What the factors of a network's products are rounded to. Sums are always of single precision.
 ///
-/// The default is the most precise on a processor, and [`Precision::Tf32`] on a GPU. A lower one takes effect only where
-/// the machine is faster for it: in all products on NVIDIA GPUs of compute capability 8.0 and above, and in the forward
-/// pass of 3×3 convolutions with 16 channels and more on Intel processors with AMX (4th generation Xeon and later, on
-/// Linux). Everything else stays in single precision, or as precise: with 64 channels and more AMX is used either way, in whole
-/// numbers of 24 bits (relative to the largest of a position's channels).
+/// The default is the most precise on a processor, and [`Precision::Tf32`] on a GPU. A lower one takes effect only
+/// where the machine is faster for it: in all products on NVIDIA GPUs of compute capability 8.0 and above, and in the
+/// forward pass of 3×3 convolutions with 16 channels and more on Intel processors with AMX (4th generation Xeon and
+/// later, on Linux). Everything else stays in single precision, or as precise: with 64 channels and more AMX is used
+/// either way, in whole numbers of 24 bits.
 ///
 /// Written as text it is `f32`, `tf32` or `bf16`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,8 +17,8 @@ use std::str::FromStr;
 pub enum Precision {
     /// bfloat16, 8 significant bits: outputs within about 1 % of the largest. What other inference engines call bf16.
     Bf16,
-    /// At least the 11 significant bits of NVIDIA's TF32. AMX has 16, as two bfloat16 values: outputs within about 10⁻⁵ of the
-    /// largest. PyTorch's `set_float32_matmul_precision("high")`.
+    /// At least the 11 significant bits of NVIDIA's TF32. AMX has 16, as two bfloat16 values: outputs within about 10⁻⁵
+    /// of the largest. PyTorch's `set_float32_matmul_precision("high")`.
     Tf32,
     /// Single precision, 24 significant bits: outputs within 10⁻⁵ of the largest after a whole network.
     #[default]
