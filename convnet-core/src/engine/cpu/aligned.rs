@@ -32,6 +32,20 @@ impl Floats {
     }
 }
 
+/// Floats of memory that hold pieces of these lengths, as [`carve`] hands them out.
+pub fn carved(lens: &[usize]) -> usize {
+    LINE + lens.iter().map(|len| len.next_multiple_of(LINE)).sum::<usize>()
+}
+
+/// Takes `len` floats off the front of `rest`, starting at a cache line.
+pub fn carve<'a>(rest: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
+    let taken = std::mem::take(rest);
+    let skip = taken.as_ptr().align_offset(4 * LINE).min(LINE);
+    let (piece, left) = taken[skip..].split_at_mut(len);
+    *rest = left;
+    piece
+}
+
 /// Tells the system that this memory, which starts at a multiple of [`PAGE`], may come in large pages: a buffer of tens of
 /// megabytes has thousands of small ones, more than the processor remembers the places of.
 fn ask_for_large_pages(floats: &mut [f32]) {
@@ -70,7 +84,7 @@ impl DerefMut for Floats {
 
 #[cfg(test)]
 mod tests {
-    use super::{Floats, PAGE};
+    use super::{Floats, PAGE, carve, carved};
 
     #[test]
     fn buffers_are_zero_aligned_and_cloned_so() {
@@ -84,5 +98,17 @@ mod tests {
             }
         }
         assert!(Floats::default().is_empty());
+    }
+
+    #[test]
+    fn pieces_are_aligned_disjoint_and_fit() {
+        for shift in 0..20 {
+            let mut memory = vec![0.0; shift + carved(&[5, 16, 33])];
+            let mut rest = &mut memory[shift..];
+            for len in [5, 16, 33] {
+                let piece = carve(&mut rest, len);
+                assert_eq!((piece.len(), piece.as_ptr() as usize % 64), (len, 0));
+            }
+        }
     }
 }

@@ -9,7 +9,6 @@ use super::fold::{Fold, linked};
 use super::kernel::Kernel;
 use super::kernels;
 use super::kernels::batch_normalization::BatchStatistics;
-use super::kernels::dense::Dense;
 use super::kernels::wide_dense::WideDense;
 use crate::engine::graph::Graph;
 use crate::layers::{Activation, Op};
@@ -353,8 +352,8 @@ fn action(
             if is_wide(head.weights.len(), graph, wide) && asked[head.result] && !settings.input_gradient =>
         {
             // The other kernel is left with prediction.
-            let kernel = Dense::new(spec, head.input.len(), spec.activation, level).without_input_gradient();
-            (Action::Wide(Box::new(kernel), WideDense::new(spec, head.input.len(), level)), covered)
+            let kernel = kernels::dense(spec, head.input.len(), true, settings.arithmetic());
+            (Action::Wide(kernel, WideDense::new(spec, head.input.len(), level)), covered)
         }
         _ => (Action::Kernel(kernel), covered),
     }

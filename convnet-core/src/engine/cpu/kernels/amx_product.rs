@@ -28,8 +28,37 @@ pub struct Factor {
 /// Elements of a right factor's tile, one part.
 pub const TILE: usize = SIDE * DEPTH;
 
+/// Writes the sums of products over pairs of factors, of `[parts, rows, columns]`, each 1 or 2: those of the factors, tiles of
+/// the left factors and of the right ones. Each pair has so many steps; rows of the sums go `stride` floats apart.
+///
+/// # Safety
+/// All rows of all tiles are readable in the factors, and 16 · `rows` rows of 16 · `columns` floats are writable.
+#[inline(always)]
+pub unsafe fn multiply(
+    tiles: &mut Tiles,
+    shape: [usize; 3],
+    factors: impl Iterator<Item = (Factor, Factor)>,
+    steps: usize,
+    to: *mut f32,
+    stride: usize,
+) {
+    // SAFETY: the caller vouches for the memory.
+    unsafe {
+        match shape {
+            [2, 2, 2] => Sums::<2, 2>::of::<2>(tiles, factors, steps, to, stride),
+            [2, 2, _] => Sums::<2, 1>::of::<2>(tiles, factors, steps, to, stride),
+            [2, _, 2] => Sums::<1, 2>::of::<2>(tiles, factors, steps, to, stride),
+            [2, ..] => Sums::<1, 1>::of::<2>(tiles, factors, steps, to, stride),
+            [_, 2, 2] => Sums::<2, 2>::of::<1>(tiles, factors, steps, to, stride),
+            [_, 2, _] => Sums::<2, 1>::of::<1>(tiles, factors, steps, to, stride),
+            [_, _, 2] => Sums::<1, 2>::of::<1>(tiles, factors, steps, to, stride),
+            _ => Sums::<1, 1>::of::<1>(tiles, factors, steps, to, stride),
+        }
+    }
+}
+
 /// Sums of `ROWS` × `COLUMNS` tiles, 1 or 2 each, in the thread's tiles.
-pub struct Sums<'t, const ROWS: usize, const COLUMNS: usize>(PhantomData<&'t mut Tiles>);
+struct Sums<'t, const ROWS: usize, const COLUMNS: usize>(PhantomData<&'t mut Tiles>);
 
 /// One step's instructions. The pointers, as far as they are used: `a0`, `a1` to the high parts of the left tiles, `b0`,
 /// `b1` to the low ones, `c0`, `c1` and `d0`, `d1` to those of the right tiles; `s` and `t` are the strides.
@@ -47,9 +76,30 @@ macro_rules! step {
 }
 
 impl<'t, const ROWS: usize, const COLUMNS: usize> Sums<'t, ROWS, COLUMNS> {
+    /// See [`multiply`].
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    unsafe fn of<const PARTS: usize>(
+        tiles: &'t mut Tiles,
+        factors: impl Iterator<Item = (Factor, Factor)>,
+        steps: usize,
+        to: *mut f32,
+        stride: usize,
+    ) {
+        let mut sums = Self::zero(tiles);
+        for (left, right) in factors {
+            // SAFETY: the caller vouches for it.
+            unsafe { sums.add::<PARTS>(left, right, steps) };
+        }
+        // SAFETY: as above.
+        unsafe { sums.store(to, stride) };
+    }
+
     /// Zeros.
     #[inline(always)]
-    pub fn zero(_: &'t mut Tiles) -> Self {
+    fn zero(_: &'t mut Tiles) -> Self {
         const { assert!(ROWS >= 1 && ROWS <= 2 && COLUMNS >= 1 && COLUMNS <= 2) };
         // SAFETY: the tiles are configured, and nobody else uses them while the sums borrow them.
         unsafe {
@@ -66,7 +116,7 @@ impl<'t, const ROWS: usize, const COLUMNS: usize> Sums<'t, ROWS, COLUMNS> {
     /// # Safety
     /// All rows of all tiles are readable in both factors.
     #[inline(always)]
-    pub unsafe fn add<const PARTS: usize>(&mut self, left: Factor, right: Factor, steps: usize) {
+    unsafe fn add<const PARTS: usize>(&mut self, left: Factor, right: Factor, steps: usize) {
         for step in 0..steps {
             let [a0, b0] = [left.high, left.low].map(|part| part.wrapping_add(step * left.step));
             let [a1, b1] = [a0, b0].map(|part| part.wrapping_add(left.second));
@@ -121,7 +171,7 @@ impl<'t, const ROWS: usize, const COLUMNS: usize> Sums<'t, ROWS, COLUMNS> {
     /// # Safety
     /// 16 · `ROWS` rows of 16 · `COLUMNS` floats are writable.
     #[inline(always)]
-    pub unsafe fn store(self, to: *mut f32, stride: usize) {
+    unsafe fn store(self, to: *mut f32, stride: usize) {
         let (s, below) = (4 * stride, to.wrapping_add(SIDE * stride));
         // SAFETY: the caller vouches for the memory; the tiles are configured.
         unsafe {

@@ -56,6 +56,11 @@ impl Dense {
         Dense { transposed: None, ..self }
     }
 
+    /// What follows the sums.
+    pub fn activation(&self) -> Activation {
+        self.activation
+    }
+
     fn panels_len(&self) -> usize {
         self.panels.map_or(0, |panels| panels.size())
     }

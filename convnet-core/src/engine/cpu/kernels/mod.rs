@@ -14,11 +14,14 @@
 //! - [`wide_dense`] has the products of a dense layer that takes a whole batch at once.
 //! - [`merge`] is for `Add` and `Concatenate`, which are no kernels, since those have one input.
 //!
-//! [`fast3x3`] has fused kernels for the blocks that most convnets are made of; [`choose`] takes them where they fit. Those for
-//! the tile unit multiply by `amx_product`.
+//! [`fast3x3`] has fused kernels for the blocks that most convnets are made of, and `tiled_dense` is for dense layers
+//! where bfloat16 is allowed; [`choose`] takes them where they fit. Those for the tile unit multiply by `amx_product`,
+//! with weights as `amx_panels` lays them.
 
 pub mod activate;
 pub mod activation;
+#[cfg(target_arch = "x86_64")]
+mod amx_panels;
 #[cfg(target_arch = "x86_64")]
 mod amx_product;
 pub mod average_pooling2d;
@@ -49,6 +52,8 @@ pub mod rectifiers;
 pub mod rescaling;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod tiled_dense;
 mod turn;
 pub mod up_sampling2d;
 pub mod wide_dense;
@@ -57,8 +62,10 @@ pub mod zero_padding2d;
 
 use super::kernel::Kernel;
 use super::simd::Level;
+#[cfg(target_arch = "x86_64")]
+use super::simd::amx::Amx;
 use crate::engine::Precision;
-use crate::layers::{Activation, Op};
+use crate::layers::{self, Activation, Op};
 use crate::shape::Shape;
 
 /// The general kernel of a layer, with `activation` in place of the layer's own (a loss may want to see what comes
@@ -98,8 +105,24 @@ pub fn select(op: &Op, input: Shape, output: Shape, activation: Activation, leve
 /// where the first moves nothing. `first`: nobody asks for the gradient of the input.
 pub fn choose(layers: &[(Op, Shape, Shape)], first: bool, arithmetic: Arithmetic) -> Option<(Box<dyn Kernel>, usize)> {
     let (op, input, output) = layers[0];
+    if let Op::Dense(spec) = op {
+        return Some((dense(spec, input.len(), first, arithmetic), 1));
+    }
     let general = || Some((select(&op, input, output, op.activation(), arithmetic.level)?, 1));
     fast3x3::select(layers, first, arithmetic).or_else(general)
+}
+
+/// The kernel of a dense layer on vectors of `features` values. `first`: nobody asks for the gradient of the input.
+pub fn dense(spec: layers::dense::Spec, features: usize, first: bool, arithmetic: Arithmetic) -> Box<dyn Kernel> {
+    let general = dense::Dense::new(spec, features, spec.activation, arithmetic.level);
+    let general = if first { general.without_input_gradient() } else { general };
+    #[cfg(target_arch = "x86_64")]
+    if let Some((amx, 1)) = arithmetic.tiles()
+        && tiled_dense::TiledDense::covers(spec, features)
+    {
+        return Box::new(tiled_dense::TiledDense::new(amx, spec, features, general));
+    }
+    Box::new(general)
 }
 
 /// How kernels compute.
@@ -111,6 +134,21 @@ pub struct Arithmetic {
     pub precision: Precision,
     /// What the kernels are compiled for.
     pub level: Level,
+}
+
+impl Arithmetic {
+    /// The tile unit, and in how many parts factors go through it, where that is allowed and there is one.
+    #[cfg(target_arch = "x86_64")]
+    fn tiles(self) -> Option<(Amx, usize)> {
+        let Arithmetic { exact, precision, level } = self;
+        let parts = match precision {
+            Precision::F32 => return None,
+            Precision::Tf32 => 2,
+            Precision::Bf16 => 1,
+        };
+        let amx = if exact || level < Level::Amx { None } else { Amx::detect() };
+        amx.map(|amx| (amx, parts))
+    }
 }
 
 impl Default for Arithmetic {

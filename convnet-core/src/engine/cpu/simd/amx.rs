@@ -320,7 +320,16 @@ impl Drop for Tiles {
 fn split(from: &[f32], high: &mut [u16], low: &mut [u16]) {
     assert!(high.len() >= from.len() && (low.is_empty() || low.len() == high.len()));
     let first = |len: usize| (u32::MAX >> (32 - SIDE.min(len))) as u16;
-    for at in (0..high.len()).step_by(SIDE) {
+    let whole = if low.is_empty() { from.len() / DEPTH * DEPTH } else { 0 };
+    for (from, high) in from[..whole].as_chunks::<DEPTH>().0.iter().zip(high.as_chunks_mut::<DEPTH>().0) {
+        // SAFETY: two vectors of floats, and one of as many numbers of 16 bits.
+        unsafe {
+            let [even, odd] = [0, SIDE].map(|at| _mm512_loadu_ps(from.as_ptr().add(at)));
+            let both = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(odd, even));
+            _mm512_storeu_si512(high.as_mut_ptr().cast(), both);
+        }
+    }
+    for at in (whole..high.len()).step_by(SIDE) {
         let read = if at < from.len() { first(from.len() - at) } else { 0 };
         let write = first(high.len() - at);
         // SAFETY: the masks keep loads and stores within the slices.

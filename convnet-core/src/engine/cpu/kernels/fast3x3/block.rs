@@ -85,24 +85,6 @@ impl Block {
     }
 }
 
-/// Floats in a cache line, and in the widest vector.
-const LINE: usize = 16;
-
-/// Floats of scratch that hold pieces of these lengths, as [`carve`] hands them out.
-pub(super) fn carved(lens: &[usize]) -> usize {
-    LINE + lens.iter().map(|len| len.next_multiple_of(LINE)).sum::<usize>()
-}
-
-/// Takes `len` floats off the front of `rest`, starting at a cache line: a vector that straddles two lines costs two
-/// accesses.
-pub(super) fn carve<'a>(rest: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
-    let taken = std::mem::take(rest);
-    let skip = taken.as_ptr().align_offset(4 * LINE).min(LINE);
-    let (piece, left) = taken[skip..].split_at_mut(len);
-    *rest = left;
-    piece
-}
-
 /// Writes what was summed up as the gradient of the bias, or adds it.
 pub(super) fn put_bias(sum: &[f32], d_bias: &mut [f32], accumulate: bool) {
     for (to, sum) in d_bias.iter_mut().zip(sum) {
@@ -187,23 +169,6 @@ pub(super) unsafe fn store_maxima<S: Simd, const FULL: bool>(
                 std::ptr::copy_nonoverlapping(bytes.as_ptr(), kept, count);
             }
             None => {}
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_are_aligned_disjoint_and_fit() {
-        for shift in 0..20 {
-            let mut memory = vec![0.0; shift + carved(&[5, 16, 33])];
-            let mut rest = &mut memory[shift..];
-            for len in [5, 16, 33] {
-                let piece = carve(&mut rest, len);
-                assert_eq!((piece.len(), piece.as_ptr() as usize % 64), (len, 0));
-            }
         }
     }
 }

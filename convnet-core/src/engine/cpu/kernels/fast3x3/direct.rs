@@ -7,7 +7,8 @@
 //! The gradient of the input is the same convolution of the output's gradient, with a border of two zeros, with the
 //! weights flipped and transposed; that of the weights is a product summed over positions.
 
-use super::block::{Block, carve, carved, maximum};
+use super::block::{Block, maximum};
+use crate::engine::cpu::aligned::{carve, carved};
 use crate::engine::cpu::kernel::{Backward, Forward};
 use crate::engine::cpu::simd::{Simd, Vectorized};
 

@@ -104,7 +104,7 @@ impl Wanted {
         let behind = if block.pooled { as_it_stands() } else { None };
         let transformed = Transformed::new(block, border, activation, level);
         #[cfg(target_arch = "x86_64")]
-        if let Some(parts) = amx::parts(arithmetic)
+        if let Some(parts) = arithmetic.tiles()
             && amx::Tiled::covers(&block)
             // Two parts are slower than digits, and less precise.
             && !(parts.1 == 2 && transformed.as_ref().is_some_and(Transformed::in_digits))

@@ -3,7 +3,8 @@
 //! Why it is as it is. Copying a map is a hundredth of the work of the convolution that follows, and the kernels stay
 //! free of edges.
 
-use super::block::{Block, carve, carved};
+use super::block::Block;
+use crate::engine::cpu::aligned::{carve, carved};
 use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
 
 /// The kernel: `inner` covers `block`, whose input includes the border.

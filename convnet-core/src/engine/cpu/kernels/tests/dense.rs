@@ -1,8 +1,10 @@
 //! Fully connected layers.
 
 use super::{Case, assert_near, random, values, weights, wide};
+use crate::engine::Precision;
 use crate::engine::cpu::kernels::dense::Dense;
 use crate::engine::cpu::kernels::wide_dense::WideDense;
+use crate::engine::cpu::kernels::{Arithmetic, dense};
 use crate::engine::cpu::simd::Level;
 use crate::layers::Activation;
 use crate::layers::dense::{Spec, reference};
@@ -33,6 +35,34 @@ fn random_layers() {
                 [gradients.d_input, gradients.d_weights]
             });
         }
+    }
+}
+
+#[test]
+fn bfloat16_goes_through_the_tile_unit() {
+    use Activation::*;
+    let random = &mut random(3);
+    // What is bfloat16 already has the products that floats have.
+    let rounded = |values: Vec<f32>| -> Vec<f32> {
+        values.into_iter().map(|value| f32::from_bits(value.to_bits() >> 16 << 16)).collect()
+    };
+    for case in 0..40 {
+        let units = random.random_range(8..=150);
+        let features = if case % 4 == 0 { 32 * random.random_range(1..=12) } else { random.random_range(32..=400) };
+        let images = [1, 2, 5, 16, 17, 33, 64, 70][case % 8];
+        let activation = [Linear, Relu, Sigmoid, Tanh, Softmax][case % 5];
+        let spec = Spec { units, activation, use_bias: random.random() };
+        let weights = rounded(weights(random, features, (features + usize::from(spec.use_bias)) * units));
+        let (x, d) = (rounded(values(random, images * features)), values(random, images * units));
+        let [w, x64, d64] = [wide(&weights), wide(&x), wide(&d)];
+        let y = reference::forward(&spec, features, &w, &x64);
+        let kernel = dense(spec, features, false, Arithmetic { precision: Precision::Bf16, ..Arithmetic::default() });
+        let name = format!("{spec:?} on {images} × {features}");
+        let case = Case { name, kernel: &*kernel, images, weights: &weights, input: &x, d_output: &d };
+        case.check(&y, |y| {
+            let gradients = reference::backward(&spec, features, &w, [&x64, y, &d64]);
+            [gradients.d_input, gradients.d_weights]
+        });
     }
 }
 

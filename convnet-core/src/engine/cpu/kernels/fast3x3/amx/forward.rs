@@ -1,8 +1,8 @@
 //! The forward pass: bias, relu and pooling of the sums, while they are in the first cache.
 
 use super::super::block::{Block, load, maximum, store, store_maxima};
-use super::panels::BLOCK;
 use super::sliding::Strip;
+use crate::engine::cpu::kernels::amx_panels::BLOCK;
 use crate::engine::cpu::simd::{Level, Simd, Vectorized, vectorize};
 
 /// The output, and what becomes of the sums on the way there.

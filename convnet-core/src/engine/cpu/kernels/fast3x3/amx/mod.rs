@@ -1,7 +1,8 @@
 //! The forward pass on the tile unit (AMX), for 16 channels and more, with or without a border of zeros, relu or another
 //! activation, a pooling behind relu. For who allows a [`Precision`] below that of floats.
 //!
-//! [`sliding`] says how a window becomes a product, [`panels`] how the weights lie, [`forward`] what becomes of the sums.
+//! [`sliding`] says how a window becomes a product, `kernels::amx_panels` how the weights lie, [`forward`] what becomes of the
+//! sums.
 //!
 //! Why it is as it is. Three products of parts (`simd::amx`) take 12 instructions of 16 cycles where vectors need 256: at
 //! best 4.4 times the vectors' peak, against the 2.4 that Winograd's F(4×4) reaches, and without transforms. Found, GFLOP/s
@@ -18,33 +19,20 @@
 //! 7.2 with 256); the fourth product, low · low, which makes errors 3.5·10⁻⁶ and takes a third longer, what Winograd takes;
 //! the backward pass in the same manner, by a window over the output's gradient and, for the weights, turned inputs: 491 and
 //! 547 GFLOP/s for 64 and 128 channels where Winograd has 484 and 504 and the smaller error, 473 against 510 at 8×8.
+//!
+//! [`Precision`]: crate::engine::Precision
 
 mod forward;
-mod panels;
 mod sliding;
 
 use super::block::Block;
-use crate::engine::Precision;
 use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
-use crate::engine::cpu::kernels::Arithmetic;
 use crate::engine::cpu::kernels::activate::activate;
 use crate::engine::cpu::simd::Level;
 use crate::engine::cpu::simd::amx::Amx;
 use crate::layers::Activation;
 use forward::Outputs;
 use sliding::{Inputs, Sliding};
-
-/// The tile unit, and in how many parts factors go through it, where that is allowed and there is one.
-pub(super) fn parts(arithmetic: Arithmetic) -> Option<(Amx, usize)> {
-    let Arithmetic { exact, precision, level } = arithmetic;
-    let parts = match precision {
-        Precision::F32 => return None,
-        Precision::Tf32 => 2,
-        Precision::Bf16 => 1,
-    };
-    let amx = if exact || level < Level::Amx { None } else { Amx::detect() };
-    amx.map(|amx| (amx, parts))
-}
 
 /// The kernel.
 pub(super) struct Tiled {

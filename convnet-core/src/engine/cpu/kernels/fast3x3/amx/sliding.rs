@@ -10,10 +10,10 @@
 //! before the next comes ([`CHUNK`]). Within a band a strip of rows goes through one block of filters and then, while its
 //! sums are in the first cache, to the [`Outputs`].
 
-use super::super::block::{carve, carved};
 use super::forward::Outputs;
-use super::panels::{BLOCK, Panels, Square};
-use crate::engine::cpu::kernels::amx_product::{Factor, Sums};
+use crate::engine::cpu::aligned::{carve, carved};
+use crate::engine::cpu::kernels::amx_panels::{BLOCK, Panels, Square};
+use crate::engine::cpu::kernels::amx_product::{Factor, multiply};
 use crate::engine::cpu::simd::amx::{Amx, DEPTH, SIDE, Tiles};
 use std::ops::Range;
 
@@ -233,56 +233,22 @@ impl Sliding {
     fn strip_sums(&self, tiles: &mut Tiles, from: *const u16, weights: &[f32], strip: &Strip, sums: &mut [f32]) {
         let positions = (strip.rows.len() - 1) * strip.pitch + self.columns;
         assert!(sums.len() >= positions.next_multiple_of(SIDE) * BLOCK);
-        let panels = self.panels();
+        let (panels, pixel) = (self.panels(), self.pixel());
         let columns = panels.tiles(strip.filters.start);
         for position in (0..positions).step_by(2 * SIDE) {
             let rows = (positions - position).min(2 * SIDE).div_ceil(SIDE);
-            let at = from.wrapping_add(position * self.pixel());
+            let at = from.wrapping_add(position * pixel);
             let to = sums[position * BLOCK..].as_mut_ptr();
-            // SAFETY: a plane has room for the rows beyond the last position (see `plane`), the sums were measured.
-            unsafe {
-                match (self.parts, rows, columns) {
-                    (2, 2, 2) => self.block::<2, 2, 2>(tiles, at, &panels, weights, strip, to),
-                    (2, 2, _) => self.block::<2, 2, 1>(tiles, at, &panels, weights, strip, to),
-                    (2, _, 2) => self.block::<2, 1, 2>(tiles, at, &panels, weights, strip, to),
-                    (2, _, _) => self.block::<2, 1, 1>(tiles, at, &panels, weights, strip, to),
-                    (_, 2, 2) => self.block::<1, 2, 2>(tiles, at, &panels, weights, strip, to),
-                    (_, 2, _) => self.block::<1, 2, 1>(tiles, at, &panels, weights, strip, to),
-                    (_, _, 2) => self.block::<1, 1, 2>(tiles, at, &panels, weights, strip, to),
-                    _ => self.block::<1, 1, 1>(tiles, at, &panels, weights, strip, to),
-                }
-            }
-        }
-    }
-
-    /// The sums of 16 or 32 positions.
-    ///
-    /// # Safety
-    /// The rows of the left factor are readable in all parts, and the sums writable.
-    #[inline(always)]
-    unsafe fn block<const PARTS: usize, const ROWS: usize, const COLUMNS: usize>(
-        &self,
-        tiles: &mut Tiles,
-        from: *const u16,
-        panels: &Panels,
-        weights: &[f32],
-        strip: &Strip,
-        to: *mut f32,
-    ) {
-        let pixel = self.pixel();
-        let mut sums = Sums::<ROWS, COLUMNS>::zero(tiles);
-        for down in 0..3 {
-            for group in 0..self.groups() {
-                let high = from.wrapping_add(group * self.plane() + down * self.pitch() * pixel);
+            let runs = (0..3).flat_map(|down| (0..self.groups()).map(move |group| (down, group)));
+            let factors = runs.map(|(down, group)| {
+                let high = at.wrapping_add(group * self.plane() + down * self.pitch() * pixel);
                 let low = high.wrapping_add(self.slot());
                 let left = Factor { high, low, stride: 2 * pixel, second: SIDE * pixel, step: DEPTH };
-                let right = panels.factor(weights, strip.filters.start, down * self.groups() + group);
-                // SAFETY: the caller vouches for it.
-                unsafe { sums.add::<PARTS>(left, right, panels.steps()) };
-            }
+                (left, panels.factor(weights, strip.filters.start, down * self.groups() + group))
+            });
+            // SAFETY: a plane has room for the rows beyond the last position (see `plane`), the sums were measured.
+            unsafe { multiply(tiles, [self.parts, rows, columns], factors, panels.steps(), to, BLOCK) };
         }
-        // SAFETY: the caller vouches for it.
-        unsafe { sums.store(to, BLOCK) };
     }
 }
 

@@ -37,7 +37,8 @@
 mod input;
 mod weights;
 
-use super::block::{Block, carve, carved, put_bias};
+use super::block::{Block, put_bias};
+use crate::engine::cpu::aligned::{carve, carved};
 use crate::engine::cpu::kernel::Backward;
 use crate::engine::cpu::simd::{Simd, Vectorized};
 use input::filters_together;

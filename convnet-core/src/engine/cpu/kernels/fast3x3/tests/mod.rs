@@ -158,10 +158,10 @@ fn kernels(block: Block) -> Vec<(String, Box<dyn Kernel>)> {
 /// The tile unit, if there is one, with factors in two parts and in one.
 #[cfg(target_arch = "x86_64")]
 fn tiled(block: Block, border: usize, activation: Activation) -> impl Iterator<Item = (String, Box<dyn Kernel>)> {
-    use super::amx::{Tiled, parts};
+    use super::amx::Tiled;
     let level = Level::Amx;
     [Precision::Tf32, Precision::Bf16].into_iter().filter_map(move |precision| {
-        let parts = parts(Arithmetic { exact: false, precision, level }).filter(|_| Tiled::covers(&block))?;
+        let parts = Arithmetic { exact: false, precision, level }.tiles().filter(|_| Tiled::covers(&block))?;
         let behind = Transformed::with_tile(block, border, activation, 2, level).only_backward();
         let kernel = Tiled::new(parts, block, border, activation, Box::new(behind));
         Some((format!("amx {precision:?} {activation:?}"), Box::new(kernel) as Box<dyn Kernel>))

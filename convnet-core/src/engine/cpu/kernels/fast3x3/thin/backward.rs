@@ -16,8 +16,9 @@
 //! Tried, at the level of 16 floats: two equal halves in a pair, which the compiler puts together by a permute of its
 //! own (1.3 times slower than picking from rows as they lie).
 
-use super::super::block::{Block, carve};
+use super::super::block::Block;
 use super::two_columns;
+use crate::engine::cpu::aligned::carve;
 use crate::engine::cpu::kernel::Backward;
 use crate::engine::cpu::simd::{Simd, Vectorized};
 use std::ops::Range;

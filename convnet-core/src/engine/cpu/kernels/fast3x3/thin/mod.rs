@@ -18,7 +18,8 @@
 mod backward;
 mod forward;
 
-use super::block::{Block, carved};
+use super::block::Block;
+use crate::engine::cpu::aligned::carved;
 use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
 use crate::engine::cpu::simd::{Level, vectorize};
 

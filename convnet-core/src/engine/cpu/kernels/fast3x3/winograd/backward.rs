@@ -9,7 +9,7 @@
 //! took a tenth less for a training step of the book's first convnet; two took 4 % more, since half of the factors come
 //! out of the other core's cache.
 
-use super::super::block::{Block, carve, carved, load, put_bias, store};
+use super::super::block::{Block, load, put_bias, store};
 use super::blocking::{Blocking, Sums};
 use super::digits::Left;
 use super::forward::{Input, Place, transform_input};
@@ -17,6 +17,7 @@ use super::outer::Outer;
 use super::product::{Factors, PANEL, Slice, apart};
 use super::transform::{Added, F, Strided, Tile as Maps, square};
 use super::{Tile, Winograd, even, padded, vectors};
+use crate::engine::cpu::aligned::{carve, carved};
 use crate::engine::cpu::kernel::Backward;
 use crate::engine::cpu::simd::{Simd, Vectorized};
 use std::ops::Range;

@@ -1,12 +1,13 @@
 //! The forward pass: input transform, products, output transform.
 
-use super::super::block::{Block, carve, carved, load, maximum, store, store_maxima};
+use super::super::block::{Block, load, maximum, store, store_maxima};
 use super::blocking::Blocking;
 use super::digits::Left;
 use super::edges::{Kind, Rows, SHORT};
 use super::product::{Factors, PANEL, Slice, apart};
 use super::transform::{F, Map, ShortInput, ShortOutput, Strided, Tile as Maps, rectangle};
 use super::{Tile, Winograd, padded, vectors};
+use crate::engine::cpu::aligned::{carve, carved};
 use crate::engine::cpu::kernel::Forward;
 use crate::engine::cpu::simd::{Simd, Vectorized};
 

@@ -1,15 +1,15 @@
 //! Weights as the tile unit wants them: in their parts, rows by turns in pairs, tiles in the order of their use.
 
-use crate::engine::cpu::kernels::amx_product::{Factor, TILE};
+use super::amx_product::{Factor, TILE};
 use crate::engine::cpu::simd::amx::{Amx, DEPTH, SIDE};
 
 /// Columns that are multiplied together: two tiles. The last block may be one.
-pub(super) const BLOCK: usize = 2 * SIDE;
+pub const BLOCK: usize = 2 * SIDE;
 
 /// A matrix whose rows come in runs, of which each meets a stretch of memory in the left factor. A run is filled up with
 /// rows of zeros, and the columns with columns of zeros.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Panels {
+pub struct Panels {
     pub runs: usize,
     /// Rows of a run.
     pub rows: usize,
@@ -19,7 +19,7 @@ pub(super) struct Panels {
 }
 
 /// The floats of one tile: 32 rows of 16 columns.
-pub(super) type Square = [[f32; SIDE]; DEPTH];
+pub type Square = [[f32; SIDE]; DEPTH];
 
 impl Panels {
     /// Steps of a run.
