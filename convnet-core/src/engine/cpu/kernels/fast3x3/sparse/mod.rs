@@ -18,13 +18,15 @@
 //! through both gradients with all its slices before the next, while it is in the second cache.
 //!
 //! What limits it (AVX-512, two vectors of 16 channels; cycles for an active gradient, each way): its 18 multiply-adds
-//! need 9. With their loads, one of the gradient and one of a list that says where, a loop over the first cache takes
-//! 13 to 14 (over 54 KB of weights and more 16 to 29); walking a mask instead of the list makes it 15 to 16; the end of
-//! a run, which is hard to predict, costs about 13 more, so 2.7 where five filters are active at a position, and 1 with
-//! 15 windows. Measured here, on a machine that others used: 18 to 20. That is still faster than the dense backward pass
-//! by Winograd of the same convolution with all outputs active: 15.7 µs an image against 25 for 13×13×32→64, 0.85 ms
-//! against 0.94 for 74×74×32→64, 0.80 against 0.82 to 0.89 for 36×36×64→128. So there is no share at which it should
-//! give way.
+//! need 9, and 11 with factors from memory, all from one place (Sapphire Rapids). With the loads of the gradient and of
+//! what says where, a loop over the first cache takes 13 to 14 (over 54 KB of weights and more 16 to 29); walking a
+//! mask instead of a list makes it 15 to 16; the end of a run, which is hard to predict, costs about 13 more, so 2.7
+//! where five filters are active at a position, and 1 with 15 windows. Found in training steps: 16.5 for [`input`]; 19
+//! for [`weights`] as long as it picked gradients and maxima up where they lie, each in a line of its own; turned
+//! around first ([`Image::turn_windows`]) they make a step 2 to 3 % shorter. That is still faster than the dense
+//! backward pass by Winograd of the same convolution with all outputs active: 15.7 µs an image against 25 for
+//! 13×13×32→64, 0.85 ms against 0.94 for 74×74×32→64, 0.80 against 0.82 to 0.89 for 36×36×64→128. So there is no share
+//! at which it should give way.
 //!
 //! Tried, slower or without difference: one vector a slice with masks of 64 or 32 filters; two with 16 or 64; tiles of
 //! other sizes; for comparison, sums and input of [`weights`] always at one place, only a tenth faster: memory is not
@@ -43,7 +45,7 @@ use crate::engine::cpu::kernel::Backward;
 use crate::engine::cpu::simd::{Simd, Vectorized};
 use input::filters_together;
 use std::ops::Range;
-use weights::Tile;
+use weights::{Filter, Tile};
 
 /// Windows that are worked on together: both gradients, every slice.
 const TOGETHER: usize = 256;
@@ -58,13 +60,14 @@ pub(super) fn scratch(block: &Block) -> usize {
     carved(&pieces(block, weights::WINDOWS))
 }
 
-fn pieces(block: &Block, tile: usize) -> [usize; 6] {
+fn pieces(block: &Block, tile: usize) -> [usize; 7] {
     let (_, columns) = block.output();
     let (images, rows) = together(block);
     let packed = block.input_len();
     let sums = 9 * block.channels * block.filters;
     let bias = if block.bias { block.filters } else { 0 };
-    [8 * images * rows * columns, 4 * tile, 2 * block.filters, packed, sums, bias]
+    let turned = block.filters * size_of::<Filter>() / size_of::<f32>();
+    [8 * images * rows * columns, tile, 2 * block.filters, turned, packed, sums, bias]
 }
 
 /// Images and rows of windows that are worked on together.
@@ -131,14 +134,16 @@ impl<const N: usize> Vectorized for Run<'_, '_, N> {
         let (images_together, rows_together) = together(block);
         let tile = Tile::of(block, N * S::LANES);
         let mut rest = std::mem::take(&mut pass.scratch);
-        let [masks, places, marks, packed, sums, bias] = pieces(block, tile.windows()).map(|len| carve(&mut rest, len));
+        let [masks, places, marks, turned, packed, sums, bias] =
+            pieces(block, tile.windows()).map(|len| carve(&mut rest, len));
         // SAFETY: each float is as large as a `u32` and any bits are one; two are as large as a `u64`, and the pieces
         // start at cache lines.
-        let (masks, places, marks) = unsafe {
+        let (masks, places, marks, turned) = unsafe {
             (
                 std::slice::from_raw_parts_mut(masks.as_mut_ptr().cast::<u64>(), masks.len() / 2),
-                std::slice::from_raw_parts_mut(places.as_mut_ptr().cast::<[u32; 4]>(), places.len() / 4),
+                std::slice::from_raw_parts_mut(places.as_mut_ptr().cast::<u32>(), places.len()),
                 std::slice::from_raw_parts_mut(marks.as_mut_ptr().cast::<[u32; 2]>(), marks.len() / 2),
+                std::slice::from_raw_parts_mut(turned.as_mut_ptr().cast::<Filter>(), block.filters),
             )
         };
         tile.list(block, N * S::LANES, places);
@@ -146,7 +151,7 @@ impl<const N: usize> Vectorized for Run<'_, '_, N> {
         bias.fill(0.0);
         let all =
             Image { block: *block, input: pass.input, output: pass.output, kept: pass.kept, d_output: pass.d_output };
-        let mut collect = Collect { sums, bias, packed, places, marks, tile, fresh: true };
+        let mut collect = Collect { sums, bias, packed, places, marks, turned, tile, fresh: true };
         for image in (0..pass.images).step_by(images_together) {
             let images = image..pass.images.min(image + images_together);
             for row in (0..rows).step_by(rows_together) {
@@ -278,8 +283,9 @@ struct Collect<'a> {
     sums: &'a mut [f32],
     bias: &'a mut [f32],
     packed: &'a mut [f32],
-    places: &'a [[u32; 4]],
+    places: &'a [u32],
     marks: &'a mut [[u32; 2]],
+    turned: &'a mut [Filter],
     tile: Tile,
     /// Whether nothing is in the sums yet.
     fresh: bool,
@@ -315,11 +321,12 @@ impl Collect<'_> {
         let (slice, (_, columns)) = (N * S::LANES, image.block.output());
         let first = row * columns + column;
         image.mark_windows(s, first..first + windows, self.marks, self.bias);
+        image.turn_windows(s, first..first + windows, slice, self.places, self.turned);
         let map = if slice == channels { image.input } else { &*self.packed };
         for channel in (0..channels).step_by(slice) {
             let x = &map[channel * height * width + (2 * row * width + 2 * column) * slice..];
             let sums = &mut self.sums[channel * filters * 9..][..filters * 9 * slice];
-            image.weights_slice::<S, N>(s, first, self.fresh, sums, x, self.places, self.marks);
+            image.weights_slice::<S, N>(s, self.fresh, sums, x, self.turned, self.marks);
         }
         self.fresh = false;
     }

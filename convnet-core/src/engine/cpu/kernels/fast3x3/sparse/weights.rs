@@ -40,16 +40,22 @@ impl Tile {
         self.images * self.rows * self.columns
     }
 
-    /// For each window, from the first: where the patches of its four corners start.
-    pub fn list(&self, block: &Block, slice: usize, places: &mut [[u32; 4]]) {
+    /// For each window, from the first: where its patches start, that of the first corner first.
+    pub fn list(&self, block: &Block, slice: usize, places: &mut [u32]) {
         for (i, place) in places.iter_mut().enumerate() {
             let (image, row, column) = (i / self.columns / self.rows, i / self.columns % self.rows, i % self.columns);
-            *place = std::array::from_fn(|corner| {
-                let position = (2 * row + corner / 2) * block.width + 2 * column + corner % 2;
-                (image * block.input_len() + position * slice) as u32
-            });
+            *place = (image * block.input_len() + (2 * row * block.width + 2 * column) * slice) as u32;
         }
     }
+}
+
+/// What a filter has in each window of a [`Tile`].
+#[derive(Clone, Copy)]
+pub(super) struct Filter {
+    /// The gradient of its output.
+    d: [f32; WINDOWS],
+    /// Where the patch of its maximum starts.
+    patch: [u32; WINDOWS],
 }
 
 impl Image<'_> {
@@ -93,29 +99,60 @@ impl Image<'_> {
         }
     }
 
-    /// What the marked windows, counted from `first`, give to the weights of a slice of channels;
-    /// `x` is where its patches start. `fresh`: the sums begin here.
+    /// Turns gradients and maxima of at most 64 windows, which lie window by window, to lie filter by filter.
     #[inline(always)]
-    #[allow(clippy::too_many_arguments)] // Which part of the work, and what it reads and writes.
+    pub(super) fn turn_windows<S: Simd>(
+        &self,
+        s: S,
+        windows: Range<usize>,
+        slice: usize,
+        places: &[u32],
+        turned: &mut [Filter],
+    ) {
+        let (filters, down) = (self.block.filters, (self.block.width * slice) as u32);
+        let (mut d, mut patches) = ([[0.0f32; 16]; 16], [[0u32; 16]; 16]);
+        for (first, places) in windows.clone().step_by(S::LANES).zip(places.chunks(S::LANES)) {
+            let count = S::LANES.min(windows.end - first);
+            for (filter, turned) in turned[..filters].chunks_exact_mut(S::LANES).enumerate() {
+                for (i, place) in places[..count].iter().enumerate() {
+                    let here =
+                        (first + i) * filters + filter * S::LANES..(first + i) * filters + (filter + 1) * S::LANES;
+                    d[i][..S::LANES].copy_from_slice(&self.d_output[here.clone()]);
+                    for (patch, kept) in patches[i].iter_mut().zip(&self.kept[here]) {
+                        let corner = u32::from(*kept);
+                        *patch = place + (corner & 1) * slice as u32 + (corner >> 1 & 1) * down;
+                    }
+                }
+                let at = first - windows.start;
+                // SAFETY: squares of vectors, on both sides; `u32`s are as large as floats.
+                unsafe {
+                    let to = turned.as_mut_ptr();
+                    let stride = size_of::<Filter>() / size_of::<f32>();
+                    s.transpose(d[0].as_ptr(), 16, (*to).d.as_mut_ptr().add(at), stride);
+                    s.transpose(patches[0].as_ptr().cast(), 16, (*to).patch.as_mut_ptr().add(at).cast(), stride);
+                }
+            }
+        }
+    }
+
+    /// What the marked windows give to the weights of a slice of channels; `x` is where their patches start. `fresh`:
+    /// the sums begin here.
+    #[inline(always)]
     pub(super) fn weights_slice<S: Simd, const N: usize>(
         &self,
         s: S,
-        first: usize,
         fresh: bool,
         sums: &mut [f32],
         x: &[f32],
-        places: &[[u32; 4]],
+        turned: &[Filter],
         marks: &[[u32; 2]],
     ) {
-        let (slice, row, filters) = (N * S::LANES, self.block.width * N * S::LANES, self.block.filters);
+        let (slice, row) = (N * S::LANES, self.block.width * N * S::LANES);
         let x = x.as_ptr();
-        for (filter, (to, mark)) in sums.chunks_exact_mut(9 * slice).zip(marks).enumerate() {
+        for (to, (filter, mark)) in sums.chunks_exact_mut(9 * slice).zip(turned.iter().zip(marks)) {
             let to = to.as_mut_ptr();
-            let at = first * filters + filter;
-            // SAFETY: `to` has 9 · slice floats. Marked windows exist; `places` holds where they are and starts of 3×3
-            // patches in the map; a corner is at most 3, since `kept` is what the forward pass left.
+            // SAFETY: `to` has 9 · slice floats. Marked windows exist, and their patches are in the map.
             unsafe {
-                let (d, kept) = (self.d_output.as_ptr().add(at), self.kept.as_ptr().add(at));
                 let mut sums = [[s.splat(0.0); N]; 9];
                 if !fresh {
                     for (i, sum) in sums.as_flattened_mut().iter_mut().enumerate() {
@@ -126,9 +163,8 @@ impl Image<'_> {
                 while mask != 0 {
                     let window = mask.trailing_zeros() as usize;
                     mask &= mask - 1;
-                    let d = s.splat(*d.add(window * filters));
-                    let corner = usize::from(*kept.add(window * filters) & 3);
-                    let x = x.add(*places.as_ptr().cast::<u32>().add(window * 4 + corner) as usize);
+                    let d = s.splat(*filter.d.as_ptr().add(window));
+                    let x = x.add(*filter.patch.as_ptr().add(window) as usize);
                     for (i, sums) in sums.iter_mut().enumerate() {
                         for (v, sum) in sums.iter_mut().enumerate() {
                             let x = s.load(x.add(i / 3 * row + i % 3 * slice + v * S::LANES));
