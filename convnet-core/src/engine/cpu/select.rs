@@ -8,8 +8,8 @@ use super::simd::Portable;
 pub trait Select<V: Copy>: Copy {
     /// One flag a lane.
     type M: Copy;
-    /// Sixteen floats out of which lanes are picked.
-    type Pair: Copy;
+    /// One of four, lane by lane.
+    type Places: Copy;
 
     /// `x > y`; false where either is NaN.
     fn greater(self, x: V, y: V) -> Self::M;
@@ -36,13 +36,16 @@ pub trait Select<V: Copy>: Copy {
     /// # Safety
     /// As many bytes as lanes are readable at `from`.
     unsafe fn load_bytes(self, from: *const u8) -> V;
-    /// The first four floats at `a`, then the first four at `b` eight lanes further on; other lanes hold anything.
+    /// Reads one byte a lane, whose two lowest bits tell one of four.
     ///
     /// # Safety
-    /// Four floats are readable at each.
-    unsafe fn load_pair(self, a: *const f32, b: *const f32) -> Self::Pair;
-    /// Lane by lane the float of `pair` that `at` (a whole number from 0 to 15) tells.
-    fn pick(self, pair: Self::Pair, at: V) -> V;
+    /// As many bytes as lanes are readable at `from`.
+    unsafe fn load_places(self, from: *const u8) -> Self::Places;
+    /// Lane by lane that of four floats which its place tells.
+    ///
+    /// # Safety
+    /// Four floats are readable at `from`.
+    unsafe fn pick(self, from: *const f32, places: Self::Places) -> V;
     /// Transposes a square of as many rows and columns as lanes: row `i` starts at `i · stride`.
     ///
     /// # Safety
@@ -75,7 +78,7 @@ type Lanes = [f32; WIDTH];
 
 impl Select<Lanes> for Portable {
     type M = [bool; WIDTH];
-    type Pair = [f32; 16];
+    type Places = [u8; WIDTH];
 
     #[inline(always)]
     fn greater(self, x: Lanes, y: Lanes) -> Self::M {
@@ -122,20 +125,15 @@ impl Select<Lanes> for Portable {
         std::array::from_fn(|i| unsafe { f32::from(*from.add(i)) })
     }
     #[inline(always)]
-    unsafe fn load_pair(self, a: *const f32, b: *const f32) -> [f32; 16] {
-        let mut pair = [0.0; 16];
-        for i in 0..4 {
-            // SAFETY: the caller vouches for four floats at each.
-            unsafe {
-                pair[i] = *a.add(i);
-                pair[8 + i] = *b.add(i);
-            }
-        }
-        pair
+    unsafe fn load_places(self, from: *const u8) -> [u8; WIDTH] {
+        // SAFETY: the caller vouches for as many bytes as lanes.
+        unsafe { from.cast::<[u8; WIDTH]>().read() }
     }
     #[inline(always)]
-    fn pick(self, pair: [f32; 16], at: Lanes) -> Lanes {
-        std::array::from_fn(|i| pair[at[i] as usize & 15])
+    unsafe fn pick(self, from: *const f32, places: [u8; WIDTH]) -> Lanes {
+        // SAFETY: the caller vouches for four floats.
+        let four = unsafe { from.cast::<[f32; 4]>().read() };
+        places.map(|place| four[usize::from(place & 3)])
     }
     #[inline(always)]
     unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
@@ -159,7 +157,7 @@ mod x86 {
     #[allow(clippy::undocumented_unsafe_blocks)]
     impl Select<__m256> for Avx2 {
         type M = __m256;
-        type Pair = (__m256, __m256);
+        type Places = __m256i;
 
         #[inline(always)]
         fn greater(self, x: __m256, y: __m256) -> __m256 {
@@ -205,17 +203,14 @@ mod x86 {
             unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast()))) }
         }
         #[inline(always)]
-        unsafe fn load_pair(self, a: *const f32, b: *const f32) -> (__m256, __m256) {
-            unsafe { (_mm256_castps128_ps256(_mm_loadu_ps(a)), _mm256_castps128_ps256(_mm_loadu_ps(b))) }
+        unsafe fn load_places(self, from: *const u8) -> __m256i {
+            unsafe { _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast())) }
         }
         #[inline(always)]
-        fn pick(self, pair: (__m256, __m256), at: __m256) -> __m256 {
+        unsafe fn pick(self, from: *const f32, places: __m256i) -> __m256 {
             unsafe {
-                // The permutes look at three bits of `at`; the fourth, moved up to the sign, chooses between them.
-                let at = _mm256_cvttps_epi32(at);
-                let second = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(at));
-                let (a, b) = (_mm256_permutevar8x32_ps(pair.0, at), _mm256_permutevar8x32_ps(pair.1, at));
-                _mm256_blendv_ps(a, b, second)
+                let four = _mm_loadu_ps(from);
+                _mm256_permutevar_ps(_mm256_set_m128(four, four), places)
             }
         }
         #[inline(always)]
@@ -252,7 +247,7 @@ mod x86 {
     #[allow(clippy::undocumented_unsafe_blocks)]
     impl Select<__m512> for Avx512 {
         type M = __mmask16;
-        type Pair = __m512;
+        type Places = __m512i;
 
         #[inline(always)]
         fn greater(self, x: __m512, y: __m512) -> __mmask16 {
@@ -295,15 +290,12 @@ mod x86 {
             unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()))) }
         }
         #[inline(always)]
-        unsafe fn load_pair(self, a: *const f32, b: *const f32) -> __m512 {
-            unsafe {
-                let (a, b) = (_mm512_castps128_ps512(_mm_loadu_ps(a)), _mm_loadu_ps(b));
-                _mm512_insertf32x4::<2>(a, b)
-            }
+        unsafe fn load_places(self, from: *const u8) -> __m512i {
+            unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast())) }
         }
         #[inline(always)]
-        fn pick(self, pair: __m512, at: __m512) -> __m512 {
-            unsafe { _mm512_permutexvar_ps(_mm512_cvttps_epi32(at), pair) }
+        unsafe fn pick(self, from: *const f32, places: __m512i) -> __m512 {
+            unsafe { _mm512_permutevar_ps(_mm512_broadcast_f32x4(_mm_loadu_ps(from)), places) }
         }
         #[inline(always)]
         unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
@@ -376,13 +368,10 @@ mod tests {
                 assert!((0..S::LANES).all(|i| f32::from(bytes[i]) == lanes[i]));
                 s.store(out.as_mut_ptr(), s.load_bytes(bytes.as_ptr()));
                 assert_eq!(out, lanes[..S::LANES]);
-                let at: Vec<f32> = (0..16).map(|i| ((i * 3 % 4) + 8 * (i / 2 % 2)) as f32).collect();
-                let pair = s.load_pair(values.as_ptr(), values.as_ptr().add(4));
-                s.store(out.as_mut_ptr(), s.pick(pair, s.load(at.as_ptr())));
-                for i in 0..S::LANES {
-                    let at = at[i] as usize;
-                    assert_eq!(out[i], values[if at < 8 { at } else { at - 8 + 4 }]);
-                }
+                // More than the two lowest bits are set in some.
+                let places: Vec<u8> = (0..16).map(|i| i * 3 % 8).collect();
+                s.store(out.as_mut_ptr(), s.pick(values.as_ptr().add(5), s.load_places(places.as_ptr())));
+                assert!((0..S::LANES).all(|i| out[i] == values[5 + usize::from(places[i] % 4)]));
                 let (from, mut to) = ((0..20 * 16).map(|i| i as f32).collect::<Vec<_>>(), vec![0.0; 18 * 16]);
                 s.transpose(from.as_ptr(), 20, to.as_mut_ptr(), 18);
                 for i in 0..S::LANES {

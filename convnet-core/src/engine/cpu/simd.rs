@@ -184,6 +184,20 @@ pub trait Simd: Select<<Self as Simd>::V> + Send + Sync + 'static {
     unsafe fn store_first(self, to: *mut f32, value: Self::V, count: usize);
 }
 
+/// Asks for the cache line at `from`, which may be anywhere: for the first cache if it is to be used `SOON`, else for the
+/// second, which waits for more lines at once.
+#[inline(always)]
+pub fn prefetch<const SOON: bool>(from: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SSE is part of x86-64; asking for a line reads nothing.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+        if SOON { _mm_prefetch::<_MM_HINT_T0>(from.cast()) } else { _mm_prefetch::<_MM_HINT_T1>(from.cast()) }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = from;
+}
+
 /// The portable level: arrays that the compiler maps onto what the target has.
 #[derive(Clone, Copy, Debug)]
 pub struct Portable;

@@ -12,7 +12,7 @@
 //! Where there is a tile unit, [`super::digits`] makes the products of many channels.
 
 use super::digits::Digits;
-use crate::engine::cpu::simd::{Simd, Vectorized};
+use crate::engine::cpu::simd::{Simd, Vectorized, prefetch};
 use std::ops::Range;
 
 /// Vectors in a panel of columns; the last panel of an odd number of vectors has one.
@@ -253,18 +253,4 @@ unsafe fn step<S: Simd, const R: usize, const N: usize>(
             sums[r][v] = s.mul_add(value, columns[v], sums[r][v]);
         }
     }
-}
-
-/// Asks for the cache line at `from`, which may be anywhere: for the first cache if it is to be used `SOON`, else for the second,
-/// which waits for more lines at once.
-#[inline(always)]
-fn prefetch<const SOON: bool>(from: *const f32) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: SSE is part of x86-64; asking for a line reads nothing.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
-        if SOON { _mm_prefetch::<_MM_HINT_T0>(from.cast()) } else { _mm_prefetch::<_MM_HINT_T1>(from.cast()) }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = from;
 }
