@@ -44,6 +44,12 @@ convnet! {
         Flatten(),
         Dense(3),
     ];
+
+    /// As many, for a kernel near the identity.
+    type Near = [
+        Input(12, 12, 128),
+        Conv2D(128, (3, 3), padding = "same"),
+    ];
 }
 
 /// Images in a batch, the most first: what a large batch leaves in the lanes must not reach a smaller one. 1 and 7 leave
@@ -173,16 +179,15 @@ fn assert_close(what: &str, found: &[f32], expected: &[f32]) {
     }
 }
 
-#[test]
-fn broad_layers_are_as_good_in_every_way_as_sums_in_their_order() {
+/// Outputs and all gradients at every level beside those of sums in their order.
+fn check_levels<N: Network>(weights: &[f32]) {
     const IMAGES: usize = 3;
-    let plan = Broad::PLAN;
+    let plan = N::PLAN;
     let (inputs, seeds) = (values(1, IMAGES * plan.input.len()), values(2, IMAGES * plan.output.len()));
-    let weights = weights(&plan, RANDOM_NETS);
     let run = |exact: bool, level: Level| {
         let mut executor = Executor::new(&plan, Settings { exact, level, input_gradient: true, ..Settings::default() });
-        executor.prepare(&weights);
-        executor.pull_back(&inputs, &seeds, &weights)
+        executor.prepare(weights);
+        executor.pull_back(&inputs, &seeds, weights)
     };
     let expected = run(true, Level::detect());
     for level in Level::available() {
@@ -194,4 +199,21 @@ fn broad_layers_are_as_good_in_every_way_as_sums_in_their_order() {
             assert_close(&what, &found.d_weights[weight.range()], &expected.d_weights[weight.range()]);
         }
     }
+}
+
+#[test]
+fn broad_layers_are_as_good_in_every_way_as_sums_in_their_order() {
+    check_levels::<Broad>(&weights(&Broad::PLAN, RANDOM_NETS));
+}
+
+#[test]
+fn so_is_a_kernel_near_the_identity() {
+    // One large weight in each row and column: what is told of them by others would be wrong.
+    let plan = Near::PLAN;
+    let mut weights: Vec<f32> = weights(&plan, RANDOM_NETS).iter().map(|weight| weight * 1e-3).collect();
+    for (_, kernel) in plan.weights().filter(|(_, weight)| weight.name == "kernel") {
+        let center = &mut weights[kernel.range()][4 * 128 * 128..5 * 128 * 128];
+        (0..128).for_each(|channel| center[channel * 128 + channel] = 1.0);
+    }
+    check_levels::<Near>(&weights);
 }

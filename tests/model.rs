@@ -355,3 +355,30 @@ fn a_lower_precision_is_as_precise_as_it_says_and_learns() {
         assert!(accuracy > 0.9, "{precision:?}: {accuracy}");
     }
 }
+
+#[test]
+fn a_wide_layer_learns_in_floats_whatever_it_predicts_in() {
+    convnet! {
+        /// The first dense layer takes a batch as a whole; the others are too small for the tile unit.
+        type Learner = [
+            Input(28, 28, 1),
+            Flatten(),
+            Dense(70, activation = "tanh"),
+            Dense(7, activation = "tanh"),
+            Dense(10, activation = "softmax"),
+        ];
+    }
+    let set = datasets::drawn_digits(100, 5).unwrap();
+    let images: Vec<f32> = set.iter().flat_map(|(image, _)| image).collect();
+    let learned = |precision: Precision| {
+        let mut model =
+            Model::<Learner>::compile(Adam::default(), CategoricalCrossentropy::default()).precision(precision);
+        model.fit(&set, Fit { epochs: 3, batch_size: 32, ..quiet() }).unwrap();
+        (model.weights().to_vec(), model.predict(&images).unwrap())
+    };
+    let (weights, outputs) = learned(Precision::F32);
+    let (other_weights, other_outputs) = learned(Precision::Bf16);
+    assert!(weights == other_weights);
+    let largest = outputs.iter().zip(&other_outputs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(largest < 2e-2, "{largest}");
+}

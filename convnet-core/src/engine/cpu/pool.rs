@@ -119,7 +119,8 @@ impl Pool {
         shared.done.store(0, Ordering::Relaxed);
         shared.job.store(&raw mut job, Ordering::Relaxed);
         let threads = self.helpers.len() + 1;
-        // The caller's own last: a helper that saw it first would take of it before it looks at its own again.
+        // The caller's own last: a helper that saw it before its own would take of it. (With several helpers one may
+        // still see the next one's first, and takes of that.)
         for (thread, share) in shared.shares[..threads].iter().enumerate().rev() {
             share.hand_out(thread * items / threads..(thread + 1) * items / threads);
         }

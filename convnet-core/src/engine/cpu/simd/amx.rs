@@ -1,15 +1,15 @@
 //! The tile unit of newer server processors (AMX): eight registers of 16 rows of 64 bytes, and an instruction that
 //! multiplies two of them as matrices of bfloat16 into a third of floats, 16 times as fast as vectors multiply floats.
 //!
-//! Floats go through it rounded to one part, or in two, `x = high + low` with 8 significant bits each ([`Amx::split`]);
-//! then a product of floats is the sum of three: high · high, high · low, low · high. What is left out, and what does
-//! not fit into the parts, is less than 2⁻¹⁵ of a product and about 2⁻¹⁸ as a rule: sums come out within about 10⁻⁵ of
-//! the largest, and with four times the speed of vectors left. In two parts an infinity becomes NaN (∞ − ∞ is its low
-//! part), and what is smaller than 10⁻³⁸ becomes zero.
+//! Floats go through it rounded to one part, or in two, `x = high + low` with 8 significant bits each ([`Amx::split`]); then a
+//! product of floats is the sum of three: high · high, high · low, low · high. What is left out, and what does not fit
+//! into the parts, is less than 2⁻¹⁵ of a product and about 2⁻¹⁸ as a rule: sums come out within about 10⁻⁵ of the largest,
+//! and with four times the speed of vectors left. In two parts an infinity becomes NaN (∞ − ∞ is its low part), and what is
+//! smaller than 10⁻³⁸ becomes zero.
 //!
-//! Bytes go through it twice as fast, and are summed up in whole numbers without rounding. Numbers of 24 bits have
-//! three of them ([`Amx::row_of_digits`]), and floats are such numbers, times a scale: six products of bytes are a
-//! product of floats as good as theirs, and with up to five times the speed of vectors left.
+//! Bytes go through it twice as fast, and are summed up in whole numbers without rounding. Numbers of 24 bits have three of them
+//! ([`Amx::row_of_digits`]), and floats are such numbers, times a scale: six products of bytes are a product of floats as
+//! good as theirs, and with up to five times the speed of vectors left.
 //!
 //! The compiler's intrinsics are not stable, so these are instructions as text. The system has to be asked for the unit
 //! once in a process; a thread loads its configuration ([`Amx::tiles`]) before it multiplies.
@@ -45,8 +45,8 @@ impl Amx {
         .then_some(Amx(()))
     }
 
-    /// Readies this thread's tiles, all of 16 rows of 64 bytes, until the value is dropped. A second value on the same
-    /// thread takes them away from the first when it is dropped: one at a time.
+    /// Readies this thread's tiles, all of 16 rows of 64 bytes, until the value is dropped. A second value on the same thread
+    /// takes them away from the first when it is dropped: one at a time.
     pub fn tiles(self) -> Tiles {
         let configuration = Configuration { palette: 1, row_bytes: [64; 8], rows: [16; 8], ..Configuration::default() };
         // SAFETY: the machine has tiles; the configuration is one of its palette.
@@ -73,23 +73,23 @@ impl Amx {
 const LARGEST: f32 = 8_350_000.0;
 
 impl Amx {
-    /// The three digits of a row of vectors (where the first one is, how many, how many floats apart), times as many of
-    /// factors: four vectors become 64 bytes a digit, as one number of 32 bits is of four bytes. Digits go `to`, the
-    /// first digit's 64 bytes, then `digit` further the second's and the third's; then the next four vectors'. Gives
-    /// what one is worth in a number.
+    /// The three digits of a row of `vectors` vectors, `apart` floats from each other: four vectors become 64 bytes a digit, as
+    /// one number of 32 bits is of four bytes. Digits go `to`, the first digit's 64 bytes, then `digit` further the second's
+    /// and the third's; then the next four vectors'. Gives what one is worth in a number.
     ///
     /// # Safety
-    /// The vectors and factors are readable, the places of the digits writable.
+    /// The vectors are readable, the places of the digits writable.
     #[inline(always)]
     pub unsafe fn row_of_digits(
         self,
-        row: (*const f32, usize, usize),
-        factors: *const f32,
+        from: *const f32,
+        vectors: usize,
+        apart: usize,
         to: *mut u8,
         digit: usize,
     ) -> f32 {
         // SAFETY: the proof; the caller vouches for the memory.
-        unsafe { row_of_digits(row, factors, to, digit) }
+        unsafe { row_of_digits(from, vectors, apart, to, digit) }
     }
 
     /// The digits of four rows, times factors, interleaved: 64 bytes a digit, `digit` apart.
@@ -118,32 +118,23 @@ pub fn scale(largest: f32) -> (f32, f32) {
 /// See [`Amx::row_of_digits`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn row_of_digits(
-    (from, vectors, apart): (*const f32, usize, usize),
-    factors: *const f32,
-    to: *mut u8,
-    digit: usize,
-) -> f32 {
-    let values = |vector: usize| {
-        // SAFETY: the caller vouches for the vectors.
-        unsafe {
-            let [value, factor] = [from.wrapping_add(vector * apart), factors.wrapping_add(vector * SIDE)];
-            _mm512_mul_ps(_mm512_loadu_ps(value), _mm512_loadu_ps(factor))
-        }
-    };
+unsafe fn row_of_digits(from: *const f32, vectors: usize, apart: usize, to: *mut u8, digit: usize) -> f32 {
     let magnitude = _mm512_set1_epi32(i32::MAX);
     let mut largest = _mm512_setzero_si512();
     for vector in 0..vectors {
-        // Without their signs the bits of floats are in the order of their sizes, NaN beyond all.
-        let bits = _mm512_and_si512(_mm512_castps_si512(values(vector)), magnitude);
-        largest = _mm512_max_epu32(largest, bits);
+        // SAFETY: the caller vouches for the vectors. Without their signs the bits of floats are in the order of their sizes,
+        // NaN beyond all.
+        let values = unsafe { _mm512_loadu_si512(from.wrapping_add(vector * apart).cast()) };
+        largest = _mm512_max_epu32(largest, _mm512_and_si512(values, magnitude));
     }
     let (worth, factor) = scale(f32::from_bits(_mm512_reduce_max_epu32(largest)));
     let factor = _mm512_set1_ps(factor);
     for step in 0..vectors.div_ceil(4) {
         let mut numbers = [_mm512_setzero_si512(); 4];
         for (i, numbers) in numbers.iter_mut().enumerate().take(vectors - 4 * step) {
-            *numbers = _mm512_cvtps_epi32(_mm512_mul_ps(values(4 * step + i), factor));
+            // SAFETY: as above.
+            let values = unsafe { _mm512_loadu_ps(from.wrapping_add((4 * step + i) * apart)) };
+            *numbers = _mm512_cvtps_epi32(_mm512_mul_ps(values, factor));
         }
         // SAFETY: the caller vouches for the places.
         unsafe { put_digits(numbers, to.wrapping_add(step * 3 * digit), digit) };
@@ -202,8 +193,8 @@ impl DigitSums {
     /// The products of `steps` times 64 columns of 16 rows, and of as many rows of 32 columns.
     ///
     /// # Safety
-    /// Both factors are readable: of the left one 16 rows of 64 bytes, for three digits `digit` bytes apart, step after
-    /// step; of the right one six tiles a step.
+    /// Both factors are readable: of the left one 16 rows of 64 bytes, for three digits `digit` bytes apart, step after step; of the
+    /// right one six tiles a step.
     pub unsafe fn multiply(&mut self, left: *const u8, digit: usize, right: *const u8, steps: usize) {
         // SAFETY: the tiles are configured, and the caller vouches for the memory; the stage holds six tiles.
         unsafe {
@@ -324,8 +315,8 @@ fn split(from: &[f32], high: &mut [u16], low: &mut [u16]) {
     for (from, high) in from[..whole].as_chunks::<DEPTH>().0.iter().zip(high.as_chunks_mut::<DEPTH>().0) {
         // SAFETY: two vectors of floats, and one of as many numbers of 16 bits.
         unsafe {
-            let [even, odd] = [0, SIDE].map(|at| _mm512_loadu_ps(from.as_ptr().add(at)));
-            let both = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(odd, even));
+            let [first, second] = [0, SIDE].map(|at| _mm512_loadu_ps(from.as_ptr().add(at)));
+            let both = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(second, first));
             _mm512_storeu_si512(high.as_mut_ptr().cast(), both);
         }
     }

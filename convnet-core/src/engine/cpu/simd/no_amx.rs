@@ -19,7 +19,7 @@ impl Amx {
     ///
     /// # Safety
     /// None is needed.
-    pub unsafe fn row_of_digits(self, _: (*const f32, usize, usize), _: *const f32, _: *mut u8, _: usize) -> f32 {
+    pub unsafe fn row_of_digits(self, _: *const f32, _: usize, _: usize, _: *mut u8, _: usize) -> f32 {
         match self.0 {}
     }
 

@@ -4,6 +4,7 @@
 use super::{Image, add};
 use crate::engine::cpu::kernels::fast3x3::block::Block;
 use crate::engine::cpu::simd::Simd;
+use std::mem::offset_of;
 use std::ops::Range;
 
 /// Windows whose activity in a filter is one mask.
@@ -124,12 +125,13 @@ impl Image<'_> {
                     }
                 }
                 let at = first - windows.start;
+                let (to, stride) = (turned.as_mut_ptr().cast::<f32>(), size_of::<Filter>() / size_of::<f32>());
                 // SAFETY: squares of vectors, on both sides; `u32`s are as large as floats.
                 unsafe {
-                    let to = turned.as_mut_ptr();
-                    let stride = size_of::<Filter>() / size_of::<f32>();
-                    s.transpose(d[0].as_ptr(), 16, (*to).d.as_mut_ptr().add(at), stride);
-                    s.transpose(patches[0].as_ptr().cast(), 16, (*to).patch.as_mut_ptr().add(at).cast(), stride);
+                    let [to_d, to_patch] = [offset_of!(Filter, d), offset_of!(Filter, patch)]
+                        .map(|place| to.add(place / size_of::<f32>() + at));
+                    s.transpose(d.as_ptr().cast(), 16, to_d, stride);
+                    s.transpose(patches.as_ptr().cast(), 16, to_patch, stride);
                 }
             }
         }

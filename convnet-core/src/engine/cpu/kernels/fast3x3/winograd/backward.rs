@@ -97,7 +97,7 @@ where
                 let vectors = vectors::<S>(channels);
                 let digits = winograd.amx.map(|amx| {
                     let left = Left { points: N * N, rows, depth: filters };
-                    left.take(amx, (gradients, back), |_| 0..rows, digits)
+                    left.take(amx, gradients, |_| 0..rows, digits)
                 });
                 let factors =
                     Factors { points: N * N, left: gradients, rows, depth: filters, right: back, vectors, digits };

@@ -1,33 +1,36 @@
 //! The products between the transforms on the tile unit, in whole numbers.
 //!
-//! A row of the left factor is scaled by its largest value, a column of the right one by its, and rounded to whole
-//! numbers of 24 bits, which are three digits to base 256, −128 to 127 each. The tile unit multiplies bytes twice as
-//! fast as it does bfloat16: six products of digits, summed by their weights in 32 bits without any rounding, are all
-//! but the last bits of the product; those left out are less than 2⁻²³ of the largest. So this is as precise as floats
-//! are, and does not depend on any order.
+//! A row of the left factor is scaled by its largest value, a column of the right one by its, and rounded to whole numbers of
+//! 24 bits, which are three digits to base 256, −128 to 127 each. The tile unit multiplies bytes twice as fast as it does
+//! bfloat16: six products of digits, summed by their weights in 32 bits without any rounding, are all but the last bits
+//! of the product; those left out are less than 2⁻²³ of the largest. So this is about as precise as floats are (of a layer
+//! of 128 channels' largest output 2 to 6·10⁻⁶ are off where floats have 1 to 3), and does not depend on any order.
 //!
-//! A row has one scale for all its columns. Where one channel is much larger than the others, and its weights make up
-//! for it, the others would lose digits that floats keep. So both factors are balanced first: row k of the right one is
-//! divided by the power of two at or above its largest weight (where each column's largest is one), by which column k
-//! of the left one is multiplied. That enlarges neither the rows' nor the columns' largest values.
+//! One scale for all channels of a row has its limit: where one channel is 10⁵ times as large as the others, and weights as
+//! much smaller make up for it, the others lose digits that floats would keep.
 //!
-//! Why it is as it is. Six byte instructions are 5.3 times as fast as multiply-adds of vectors, and three bytes a value
-//! are less than a float's four on the way through the second cache, which bounds what goes through it. GFLOP/s on one
-//! thread, forward and for both gradients (of which only the input's has such products), with and without: 64 to 64
-//! channels at 56×56 648 and 588, 496 and 483; 128 to 128 at 28×28 776 and 583, 602 and 503; 256 to 256 at 28×28 1135
-//! and 605, 661 and 522; 512 to 512 at 56×56 976 and 611, 564 and 486. VGG16's base takes 0.7 of the time. Fewer than
-//! 64 channels, or a last step that is half empty, are slower than vectors are (`cost::tiles`).
+//! Tried against that: to divide each row of the right factor by a power of two of its size, by which the left one's column
+//! is multiplied. Taken from all columns (where each column's largest is one) it loses nothing; but every panel is filled by
+//! itself, and to look at all columns for each takes longer than filling it. Taken from 64 columns it goes wrong where one
+//! large weight is not among those: kernels near the identity, 128 channels, lost 6·10⁻⁴ of the largest output. It needs a
+//! round of its own before the panels.
 //!
-//! Tried: floats in three parts of bfloat16, whose six products are as precise. They are half as fast, and six bytes a
-//! value: 10 % faster than vectors at best, and gradients slower.
+//! Why it is as it is. Six byte instructions are 5.3 times as fast as multiply-adds of vectors, and three bytes a value are
+//! less than a float's four on the way through the second cache, which bounds what goes through it. GFLOP/s on one thread,
+//! forward and for both gradients (of which only the input's has such products), with and without: 64 to 64 channels at
+//! 56×56 648 and 588, 496 and 483; 128 to 128 at 28×28 776 and 583, 602 and 503; 256 to 256 at 28×28 1135 and 605, 661 and 522;
+//! 512 to 512 at 56×56 976 and 611, 564 and 486. VGG16's base takes 0.7 of the time. Fewer than 64 channels, or a last step that is
+//! half empty, are slower than vectors are (`cost::tiles`).
 //!
-//! An infinity, as NaN, makes its whole row (column) NaN, through the scale, for the digits do not show it. What is
-//! less than 10⁻³⁰ where all beside it is, too, becomes zero; products beyond 10³⁰ may overflow on their way.
+//! Tried: floats in three parts of bfloat16, whose six products are as precise. They are half as fast, and six bytes a value:
+//! 10 % faster than vectors at best, and gradients slower.
 //!
-//! The left factor lies as (points, steps of 64 columns, digits, rows, 64 bytes), the right one as (panels, points,
-//! steps, digits, 2 tiles), its scales and its balance behind it in each panel. Byte `4 · j + b` of a row stands for
-//! column `16 · b + j` of the step: so four vectors become one by shifts. The products lie where [`super::product`]
-//! would put them.
+//! An infinity, as NaN, makes its whole row (column) NaN, through the scale, for the digits do not show it. What is less than
+//! 10⁻³⁰ where all beside it is, too, becomes zero; products beyond 10³⁰ may overflow on their way.
+//!
+//! The left factor lies as (points, steps of 64 columns, digits, rows, 64 bytes), the right one as (panels, points, steps,
+//! digits, 2 tiles), its scales behind it in each panel. Byte `4 · j + b` of a row stands for column `16 · b + j` of the step: so
+//! four vectors become one by shifts. The products lie where [`super::product`] would put them.
 
 use super::product::{PANEL, Slice, apart};
 use crate::engine::cpu::simd::amx::{Amx, SIDE, scale};
@@ -70,20 +73,18 @@ impl Left {
         (self.points * self.point() + TILE) / 4 + self.points * self.rows
     }
 
-    /// Takes the digits of the points' matrices as they lie for vectors (see [`super::product::Factors`]), balanced as
-    /// `right` is, of those rows that `wanted` says.
+    /// Takes the digits of the points' matrices as they lie for vectors (see [`super::product::Factors`]), of those rows that
+    /// `wanted` says.
     pub fn take<'a>(
         self,
         amx: Amx,
-        (matrices, right): (&[f32], &[f32]),
+        matrices: &[f32],
         wanted: impl Fn(usize) -> Range<usize>,
         memory: &'a mut [f32],
     ) -> Digits<'a> {
         let block = self.rows * SIDE;
         let from_apart = apart(self.rows * self.depth.next_multiple_of(SIDE));
         assert!(matrices.len() >= self.points * from_apart && memory.len() >= self.floats());
-        let balance = &right[..panel(self.points, self.depth)];
-        let balance = balance[balance.len() - self.depth.next_multiple_of(SIDE)..].as_ptr();
         let (digits, scales) = memory.split_at_mut(memory.len() - self.points * self.rows);
         let to = digits.as_mut_ptr().cast::<u8>();
         for point in 0..self.points {
@@ -92,10 +93,9 @@ impl Left {
             for row in start..end {
                 let from = matrices.as_ptr().wrapping_add(point * from_apart + row * SIDE);
                 let to = to.wrapping_add(point * self.point() + row * STEP);
-                let vectors = (from, self.depth.div_ceil(SIDE), block);
-                // SAFETY: the row's vectors, those of the balance, and the places of the digits lie within their
-                // memories: the lengths were checked.
-                scales[point * self.rows + row] = unsafe { amx.row_of_digits(vectors, balance, to, self.digit()) };
+                // SAFETY: the row's vectors and the places of its digits lie within both memories: the lengths were checked.
+                scales[point * self.rows + row] =
+                    unsafe { amx.row_of_digits(from, self.depth.div_ceil(SIDE), block, to, self.digit()) };
             }
         }
         Digits { amx, left: self, memory }
@@ -135,7 +135,7 @@ impl Digits<'_> {
             for vector in (slice.first..slice.first + slice.count).step_by(PANEL) {
                 let width = PANEL.min(vectors - vector);
                 let panel = &right[vector / PANEL * panel..][..panel];
-                let (bytes, columns) = panel.split_at(points * left.steps() * RIGHT / 4);
+                let (bytes, columns) = panel.split_at(panel.len() - points * PANEL * SIDE);
                 let bytes = bytes.as_ptr().cast::<u8>().wrapping_add(point * left.steps() * RIGHT);
                 let columns = &columns[point * PANEL * SIDE..][..PANEL * SIDE];
                 for row in (start..end).step_by(SIDE) {
@@ -153,24 +153,16 @@ impl Digits<'_> {
     }
 }
 
-/// Floats of a panel of the right factor, its columns' scales and its balance among them.
+/// Floats of a panel of the right factor, its columns' scales among them.
 pub(super) fn panel(points: usize, depth: usize) -> usize {
-    points * (depth.div_ceil(STEP) * RIGHT / 4 + PANEL * SIDE) + depth.next_multiple_of(SIDE)
+    points * (depth.div_ceil(STEP) * RIGHT / 4 + PANEL * SIDE)
 }
 
 /// A panel of the right factor that is being filled.
 pub(super) struct Panel<'a> {
     digits: &'a mut [f32],
     scales: &'a mut [f32],
-    balance: &'a [f32],
     steps: usize,
-}
-
-/// The power of two at or above a size of at most one. Where there is none, or next to none, one: such rows are left
-/// alone.
-fn power_of_two(size: f32) -> f32 {
-    let up = f32::from_bits((size.to_bits() + (1 << 23) - 1) & f32::INFINITY.to_bits());
-    if (1e-12..1.0).contains(&size) { up } else { 1.0 }
 }
 
 /// Points of the largest tile.
@@ -199,25 +191,12 @@ impl PointVectors {
 }
 
 impl<'a> Panel<'a> {
-    /// A panel without any values, in memory of [`panel`] floats. `sizes` tells the largest value of each row, where
-    /// the largest of each column is one.
-    #[inline(always)]
-    pub fn new(points: usize, depth: usize, memory: &'a mut [f32], sizes: impl FnOnce(&mut [f32])) -> Self {
-        let steps = depth.div_ceil(STEP);
-        let (digits, rest) = memory[..panel(points, depth)].split_at_mut(points * steps * RIGHT / 4);
-        let (scales, balance) = rest.split_at_mut(points * PANEL * SIDE);
+    /// A panel without any values, in memory of [`panel`] floats.
+    pub fn new(points: usize, depth: usize, memory: &'a mut [f32]) -> Self {
+        let len = panel(points, depth);
+        let (digits, scales) = memory[..len].split_at_mut(len - points * PANEL * SIDE);
         digits.fill(0.0);
-        balance.fill(0.0);
-        sizes(&mut balance[..depth]);
-        balance[..depth].iter_mut().for_each(|size| *size = power_of_two(*size));
-        Panel { digits, scales, balance, steps }
-    }
-
-    /// Balances the values of a row.
-    #[inline(always)]
-    pub fn balance(&self, row: usize, values: &mut PointVectors, points: usize) {
-        let factor = 1.0 / self.balance[row];
-        values.0[..points].as_flattened_mut().iter_mut().for_each(|value| *value *= factor);
+        Panel { digits, scales, steps: depth.div_ceil(STEP) }
     }
 
     /// Sets the scales of a vector of columns, by the largest values; gives what to multiply values by.
@@ -286,37 +265,24 @@ mod tests {
                 PointVectors([std::array::from_fn(values); POINTS])
             };
             let memory = &mut right[vector / PANEL * len..];
-            let largest =
-                |column: &[f32]| column.iter().fold(f32::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
-            let size =
-                |k: usize| columns.iter().fold(0.0, |size: f32, column| size.max(column[k].abs() / largest(column)));
             // A panel is begun once, for both of its vectors.
             let mut panel = match vector % PANEL {
-                0 => Panel::new(AT, depth, memory, |sizes| (0..depth).for_each(|k| sizes[k] = size(k))),
+                0 => Panel::new(AT, depth, memory),
                 _ => {
-                    let (digits, rest) = memory[..len].split_at_mut(AT * depth.div_ceil(STEP) * RIGHT / 4);
-                    let (scales, balance) = rest.split_at_mut(AT * PANEL * SIDE);
-                    Panel { digits, scales, balance, steps: depth.div_ceil(STEP) }
+                    let (digits, scales) = memory[..len].split_at_mut(len - AT * PANEL * SIDE);
+                    Panel { digits, scales, steps: depth.div_ceil(STEP) }
                 }
             };
-            let balanced = |k: usize| {
-                let mut values = of_row(k);
-                if k < depth {
-                    panel.balance(k, &mut values, AT);
-                }
-                values
-            };
-            let rows: Vec<PointVectors> = (0..depth.next_multiple_of(STEP)).map(balanced).collect();
             let mut largest = PointVectors::default();
-            rows.iter().for_each(|row| largest.enlarge(row, AT));
+            (0..depth).for_each(|k| largest.enlarge(&of_row(k), AT));
             let factors = panel.scale(vector % PANEL, &largest, AT);
             for row in (0..depth).filter(|row| row % STEP < SIDE) {
-                let four = std::array::from_fn(|i| rows[row + i * SIDE]);
+                let four = std::array::from_fn(|i| of_row(row + i * SIDE));
                 panel.put(amx, (row, vector % PANEL), &four, &factors, AT);
             }
         }
         let mut memory = vec![f32::NAN; left.floats()];
-        let digits = left.take(amx, (&matrices, &right), |_| first..rows.len(), &mut memory);
+        let digits = left.take(amx, &matrices, |_| first..rows.len(), &mut memory);
         let slice = Slice { first: 0, count: vectors };
         let to_apart = apart(rows.len() * vectors * SIDE);
         let mut to = vec![f32::NAN; AT * to_apart];
@@ -357,28 +323,6 @@ mod tests {
                 let off = (f64::from(*found) - exact).abs();
                 assert!(off <= bound, "{depth}: {found}, {exact}, {off:e} of {bound:e}");
             }
-        }
-    }
-
-    #[test]
-    fn channels_of_all_sizes_are_balanced_by_their_weights() {
-        let Some(amx) = Amx::detect() else { return eprintln!("no tile unit here") };
-        let mut random = StdRng::seed_from_u64(4);
-        let depth = 130;
-        // A channel's values are larger by what its weights are smaller.
-        let sizes: Vec<f32> = (0..depth).map(|_| 10f32.powf(random.random_range(-4.0..4.0))).collect();
-        let mut balanced = |count: usize, power: i32| -> Vec<Vec<f32>> {
-            let mut value = |size: &f32| size.powi(power) * random.random_range(-1.0f32..1.0);
-            (0..count).map(|_| sizes.iter().map(&mut value).collect()).collect()
-        };
-        let (left, right) = (balanced(20, 1), balanced(40, -1));
-        let exact = |row: &[f32], column: &[f32]| -> f64 {
-            row.iter().zip(column).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
-        };
-        let exact: Vec<f64> = left.iter().flat_map(|row| right.iter().map(|column| exact(row, column))).collect();
-        let largest = exact.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
-        for (found, exact) in products(amx, &left, &right, 0).iter().zip(&exact) {
-            assert!((f64::from(*found) - exact).abs() <= 1e-6 * largest, "{found}, {exact} of {largest}");
         }
     }
 

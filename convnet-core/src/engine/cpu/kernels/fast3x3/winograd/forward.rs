@@ -92,7 +92,7 @@ where
             }
             let digits = winograd.amx.map(|amx| {
                 let left = Left { points: N * N, rows, depth: channels };
-                left.take(amx, (inputs, derived), |point| order.of::<N>(point), digits)
+                left.take(amx, inputs, |point| order.of::<N>(point), digits)
             });
             let factors =
                 Factors { points: N * N, left: inputs, rows, depth: channels, right: derived, vectors, digits };

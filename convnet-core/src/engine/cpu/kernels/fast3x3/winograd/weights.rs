@@ -175,11 +175,8 @@ struct InDigits<'a, const M: usize, const N: usize, V> {
     derived: &'a mut [f32],
 }
 
-/// A right factor, whose values are transformed weights.
+/// Tells the points of a vector of columns of a row.
 trait Values<const M: usize, const N: usize> {
-    /// Tells the weights' largest value of each row, where the largest of each column is one, to places that are zero.
-    fn sizes(&self, to: &mut [f32]);
-    /// Tells the points of a vector of columns of a row.
     fn get<S: Simd>(&mut self, s: S, row: usize, column: usize, to: &mut PointVectors);
 }
 
@@ -188,13 +185,12 @@ impl<const M: usize, const N: usize, V: Values<M, N>> InDigits<'_, M, N, V> {
     fn fill<S: Simd>(self, s: S) {
         let InDigits { amx, mut values, size: [rows, columns], panel, derived } = self;
         assert!(S::LANES == SIDE);
-        let mut to = digits::Panel::new(N * N, rows, derived, |sizes| values.sizes(sizes));
+        let mut to = digits::Panel::new(N * N, rows, derived);
         for vector in (0..PANEL).take_while(|vector| (panel * PANEL + vector) * SIDE < columns) {
             let column = (panel * PANEL + vector) * SIDE;
             let (mut largest, mut one) = (PointVectors::default(), PointVectors::default());
             for row in 0..rows {
                 values.get(s, row, column, &mut one);
-                to.balance(row, &mut one, N * N);
                 largest.enlarge(&one, N * N);
             }
             let factors = to.scale(vector, &largest, N * N);
@@ -202,27 +198,11 @@ impl<const M: usize, const N: usize, V: Values<M, N>> InDigits<'_, M, N, V> {
                 let mut four = [PointVectors::default(); 4];
                 for (i, one) in four.iter_mut().enumerate().take_while(|(i, _)| row + i * SIDE < rows) {
                     values.get(s, row + i * SIDE, column, one);
-                    to.balance(row + i * SIDE, one, N * N);
                 }
                 to.put(amx, (row, vector), &four, &factors, N * N);
             }
         }
     }
-}
-
-/// Columns that are looked at to tell the sizes of rows, so that each panel can do so by itself.
-const LOOKED_AT: usize = 64;
-
-/// The larger size, NaN being the largest.
-#[inline(always)]
-fn larger(size: f32, value: f32) -> f32 {
-    f32::from_bits(size.to_bits().max(value.abs().to_bits()))
-}
-
-/// What makes a column's largest value one.
-#[inline(always)]
-fn inverse(largest: f32) -> f32 {
-    if largest.is_normal() { 1.0 / largest } else { 0.0 }
 }
 
 /// The weights as they lie: a row a channel, a column a filter.
@@ -236,26 +216,6 @@ impl<const M: usize, const N: usize> Values<M, N> for Straight<'_>
 where
     F: Tile<M, N>,
 {
-    #[inline(always)]
-    fn sizes(&self, to: &mut [f32]) {
-        let rows = self.weights[..9 * self.channels * self.filters].chunks_exact(self.filters);
-        // Some vectors of columns, evenly apart.
-        let apart = self.filters.div_ceil(LOOKED_AT / SIDE).next_multiple_of(SIDE);
-        let mut columns = [[0.0; SIDE]; LOOKED_AT / SIDE];
-        for row in rows.clone() {
-            for (vector, columns) in row.chunks(apart).zip(&mut columns) {
-                columns.iter_mut().zip(vector).for_each(|(size, &value)| *size = larger(*size, value));
-            }
-        }
-        columns.as_flattened_mut().iter_mut().for_each(|size| *size = inverse(*size));
-        for (number, row) in rows.enumerate() {
-            let size = &mut to[number % self.channels];
-            for (vector, columns) in row.chunks(apart).zip(&columns) {
-                *size = vector.iter().zip(columns).fold(*size, |size, (&value, inverse)| larger(size, value * inverse));
-            }
-        }
-    }
-
     #[inline(always)]
     fn get<S: Simd>(&mut self, s: S, row: usize, column: usize, to: &mut PointVectors) {
         let Straight { weights, channels, filters } = *self;
@@ -283,19 +243,6 @@ impl<const M: usize, const N: usize> Values<M, N> for Turned<'_>
 where
     F: Tile<M, N>,
 {
-    #[inline(always)]
-    fn sizes(&self, to: &mut [f32]) {
-        let Turned { weights, channels, filters, .. } = *self;
-        for channel in (0..channels).step_by(channels.div_ceil(LOOKED_AT)) {
-            let rows = (0..9).map(|place| &weights[(place * channels + channel) * filters..][..filters]);
-            let largest = rows.clone().flatten().fold(0.0, |size, &value| larger(size, value));
-            let inverse = inverse(largest);
-            for row in rows {
-                to.iter_mut().zip(row).for_each(|(size, &value)| *size = larger(*size, value * inverse));
-            }
-        }
-    }
-
     #[inline(always)]
     fn get<S: Simd>(&mut self, s: S, row: usize, column: usize, to: &mut PointVectors) {
         let Turned { weights, channels, filters, ref mut squares, ref mut of } = *self;
