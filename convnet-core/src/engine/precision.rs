@@ -8,9 +8,10 @@ use std::str::FromStr;
 /// The default is the most precise on a processor, and [`Precision::Tf32`] on a GPU. A lower one takes effect only
 /// where the machine is faster for it: in all products on NVIDIA GPUs of compute capability 8.0 and above, and in the
 /// forward pass of 3×3 convolutions with 16 channels and more on Intel processors with AMX (4th generation Xeon and
-/// later, on Linux); there [`Precision::Bf16`] takes effect in dense layers of 8 units and 32 features and more, too, as long
-/// as their weights fit the second cache. Everything else stays in single precision, or as precise: with 64 channels and
-/// more AMX is used either way, in whole numbers of 24 bits (relative to the largest of a position's channels).
+/// later, on Linux); there [`Precision::Bf16`] takes effect in dense layers of 8 units and 32 features and more, too,
+/// as long as their weights fit the second cache (layers of many weights, as a rule from 32,768 on, in predictions
+/// only). Everything else stays in single precision, or as precise: with 64 channels and more AMX is used either way,
+/// in whole numbers of 24 bits (relative to the largest of a position's channels).
 ///
 /// Written as text it is `f32`, `tf32` or `bf16`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -152,7 +152,7 @@ mod x86 {
     use crate::engine::cpu::simd::{Avx2, Avx512};
     use std::arch::x86_64::*;
 
-    // SAFETY of every `unsafe` block in the two implementations below: the value `self` proves that the machine has
+    // SAFETY of every `unsafe` block in this implementation and the next: the value `self` proves that the machine has
     // the instruction; where memory is touched, the caller of the (unsafe) method vouches for the pointer.
     #[allow(clippy::undocumented_unsafe_blocks)]
     impl Select<__m256> for Avx2 {
@@ -244,6 +244,7 @@ mod x86 {
         }
     }
 
+    // SAFETY of every `unsafe` block: as above.
     #[allow(clippy::undocumented_unsafe_blocks)]
     impl Select<__m512> for Avx512 {
         type M = __mmask16;
