@@ -31,6 +31,19 @@ convnet! {
         Flatten(),
         Dense(1, activation = "sigmoid"),
     ];
+
+    /// Normalisations with and without an activation behind, and outputs of them that are taken in one place and in several.
+    type Normalized = [
+        Input(20, 20, 2),
+        Conv2D(16, (3, 3), padding = "same"),
+        BatchNormalization(),
+        Activation("tanh"),
+        Add([Conv2D(16, (3, 3), padding = "same"), BatchNormalization(), Activation("sigmoid"), Conv2D(16, 1)], []),
+        BatchNormalization(),
+        Add([BatchNormalization()], []),
+        GlobalAveragePooling2D(),
+        Dense(3),
+    ];
 }
 
 convnet! {
@@ -167,6 +180,68 @@ fn a_batch_gives_the_sum_of_its_images() {
             check!(Digits, "digits");
         }
     }
+}
+
+/// Means over a batch, and over ten copies of it, which take several groups a lane: a normalisation sees the same
+/// statistics in both.
+fn check_copies<N: Network>(name: &str, settings: Settings) -> bool {
+    const IMAGES: usize = 53;
+    let plan = N::PLAN;
+    let normalizes = |layer: &LayerPlan| matches!(layer.op, Op::BatchNormalization(_)) && layer.trainable;
+    let drops = |layer: &LayerPlan| matches!(layer.op, Op::Dropout(_));
+    if !plan.layers.iter().any(normalizes) || plan.layers.iter().any(drops) || plan.output.is_map() {
+        return false;
+    }
+    let labels: Vec<usize> = (0..IMAGES).map(|image| image % plan.output.len().max(2)).collect();
+    let samples = Samples::new(plan.input, values(1, IMAGES * plan.input.len()), labels).unwrap();
+    let weights = weights(&plan, RANDOM_NETS);
+    let mut executor = Executor::new(&plan, settings);
+    executor.prepare(&weights);
+    executor.reserve_training(10 * IMAGES);
+    let mut means = |copies: usize| {
+        let indices: Vec<u32> = (0..(copies * IMAGES) as u32).map(|image| image % IMAGES as u32).collect();
+        let loss = MeanSquaredError::default().into();
+        let outcome = executor.differentiate(&samples, &indices, &weights, &loss, [0, 0]);
+        (outcome.loss / indices.len() as f64, executor.gradient(indices.len()))
+    };
+    let (expected, found) = (means(1), means(10));
+    let case = format!("{name}, {settings:?}");
+    assert!(
+        (found.0 - expected.0).abs() <= TOLERANCE * expected.0,
+        "{case}: loss {}, {} of copies",
+        expected.0,
+        found.0
+    );
+    for layer in plan.layers {
+        // A bias above a normalisation has no gradient but what rounding leaves, which is beside that of the kernel.
+        let weights = || layer.weights().iter().filter(|weight| weight.trainable).flat_map(|weight| weight.range());
+        let largest = weights().fold(f32::MIN_POSITIVE, |most, at| most.max(expected.1[at].abs()));
+        for at in weights() {
+            let off = f64::from((found.1[at] - expected.1[at]).abs() / largest);
+            // Sums of ten times as many products round more.
+            assert!(off <= 10.0 * TOLERANCE, "{case}, {}: {off:e} of the largest", layer.name);
+        }
+    }
+    true
+}
+
+#[test]
+fn a_batch_normalised_is_as_its_copies() {
+    let mut checked = 0;
+    for level in Level::available() {
+        let usual = Settings { threads: 2, level, ..Settings::default() };
+        for settings in [Settings { exact: true, ..usual }, Settings { wide: 1, ..usual }] {
+            macro_rules! check {
+                ($net:ty, $name:literal) => {
+                    checked += usize::from(check_copies::<$net>($name, settings))
+                };
+            }
+            for_each_net!(check);
+            for_each_layer_net!(check);
+            check!(Normalized, "normalized");
+        }
+    }
+    assert!(checked > 2 * Level::available().len(), "networks with a normalisation: {checked}");
 }
 
 /// Every value within 10⁻⁵ of the largest.

@@ -6,7 +6,7 @@
 //!
 //! Where the memory is that of a whole batch, some images may be further on their way than others. There a gradient that
 //! lives within one stage only, through which a worker takes its images group by group, lies in the worker's own
-//! memory, which stays in its cache; of the others only gradients of one size share a place: an image's values then
+//! memory, which stays in its cache (and so does the output of a normalisation, if it can be made once more); of the others only gradients of one size share a place: an image's values then
 //! always lie at the same place in it, where no other image's are.
 
 use super::aligned::LINE;
@@ -17,8 +17,8 @@ use std::ops::Range;
 pub(super) struct Layout {
     /// How many images there is room for.
     pub room: usize,
-    /// First float of each tensor, and the place of its gradient.
-    tensors: Vec<usize>,
+    /// The place of each tensor, and of its gradient.
+    tensors: Vec<Place>,
     gradients: Vec<Place>,
     /// All floats, in whole cache lines.
     pub floats: usize,
@@ -29,12 +29,25 @@ pub(super) struct Layout {
     pub kept_bytes: usize,
 }
 
-/// The place of a gradient.
+/// The place of a tensor or a gradient.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Place {
     start: usize,
     /// Whether it is in the worker's own memory, where the first image of the group comes first.
     pub own: bool,
+}
+
+impl Place {
+    /// In memory that is not a worker's own.
+    fn shared(start: usize) -> Place {
+        Place { start, own: false }
+    }
+
+    /// That of some images, of `len` values each, and whether it is in the worker's own memory.
+    fn part(self, len: usize, images: &Range<usize>) -> (Range<usize>, bool) {
+        let first = if self.own { 0 } else { images.start };
+        (part(self.start, len, &(first..first + images.len())), self.own)
+    }
 }
 
 /// Hands out floats in whole cache lines.
@@ -57,7 +70,7 @@ impl Layout {
         let starts: Vec<usize> = slots.sizes.iter().map(|len| floats.take(room * len)).collect();
         Layout {
             room,
-            tensors: slots.of.iter().map(|slot| slot.map_or(0, |slot| starts[slot])).collect(),
+            tensors: slots.of.iter().map(|slot| Place::shared(slot.map_or(0, |slot| starts[slot]))).collect(),
             gradients: vec![Place::default(); program.tensors.len()],
             floats: floats.0,
             own_floats: 0,
@@ -71,23 +84,29 @@ impl Layout {
         Layout::back(program, room, None)
     }
 
-    /// Places for a batch of `room` images whose workers take groups of up to `group` images through each of the
-    /// stages that `stage_of` tells the steps apart by.
-    pub fn batch(program: &Program, room: usize, group: usize, stage_of: &[usize]) -> Layout {
-        Layout::back(program, room, Some((group, stage_of)))
+    /// Places for a batch of `room` images whose workers take groups of up to `group` images through each stage.
+    pub fn batch(program: &Program, room: usize, group: usize) -> Layout {
+        Layout::back(program, room, Some(group))
     }
 
-    fn back(program: &Program, room: usize, batch: Option<(usize, &[usize])>) -> Layout {
+    fn back(program: &Program, room: usize, batch: Option<usize>) -> Layout {
         let (mut floats, mut own) = (Floats::default(), Floats::default());
-        let tensors = program.tensors.iter().map(|&len| floats.take(room * len)).collect();
+        let remade = if batch.is_some() { remade(program) } else { vec![false; program.tensors.len()] };
+        // Of those there is one at a time.
+        let largest = program.tensors.iter().zip(&remade).filter(|(_, remade)| **remade).map(|(len, _)| *len).max();
+        let again = Place { start: own.take(batch.unwrap_or(0) * largest.unwrap_or(0)), own: true };
+        let place = |(&len, &remade): (&usize, &bool)| {
+            if remade { again } else { Place::shared(floats.take(room * len)) }
+        };
+        let tensors = program.tensors.iter().zip(&remade).map(place).collect();
         let everywhere = |_: usize| true;
         let gradients = match batch {
             None => {
                 let slots = gradient_slots(program, true, everywhere);
                 slots.places(false, |len| floats.take(room * len))
             }
-            Some((group, stage_of)) => {
-                let across = across_stages(program, stage_of);
+            Some(group) => {
+                let across = across_stages(program);
                 let shared = gradient_slots(program, false, |tensor| across[tensor]);
                 let shared = shared.places(false, |len| floats.take(room * len));
                 let inside = gradient_slots(program, true, |tensor| !across[tensor]);
@@ -106,16 +125,19 @@ impl Layout {
         Layout { room, tensors, gradients, floats: floats.0, own_floats: own.0, kept, kept_bytes }
     }
 
-    /// A tensor of `len` values an image, for some of the images.
-    pub fn tensor(&self, number: usize, len: usize, images: &Range<usize>) -> Range<usize> {
-        part(self.tensors[number], len, images)
+    /// A tensor of `len` values an image, for some of the images, and whether it is in the worker's own memory.
+    pub fn tensor(&self, number: usize, len: usize, images: &Range<usize>) -> (Range<usize>, bool) {
+        self.tensors[number].part(len, images)
     }
 
-    /// The gradient with respect to a tensor, and whether it is in the worker's own memory.
+    /// The same of the gradient with respect to a tensor.
     pub fn gradient(&self, number: usize, len: usize, images: &Range<usize>) -> (Range<usize>, bool) {
-        let Place { start, own } = self.gradients[number];
-        let first = if own { 0 } else { images.start };
-        (part(start, len, &(first..first + images.len())), own)
+        self.gradients[number].part(len, images)
+    }
+
+    /// Whether a tensor is made once more on the way back.
+    pub fn remade(&self, tensor: usize) -> bool {
+        self.tensors[tensor].own
     }
 
     /// What step `number`, whose kernel keeps `len` bytes an image, keeps of some images.
@@ -129,22 +151,39 @@ fn part(start: usize, len: usize, images: &Range<usize>) -> Range<usize> {
 }
 
 /// For each tensor whether its gradient is written in one stage and read in another.
-fn across_stages(program: &Program, stage_of: &[usize]) -> Vec<bool> {
+fn across_stages(program: &Program) -> Vec<bool> {
     let mut seen: Vec<Option<usize>> = vec![None; program.tensors.len()];
     let mut across = vec![false; program.tensors.len()];
-    for (step, &stage) in program.steps.iter().zip(stage_of) {
-        for tensor in step.inputs.iter().map(|input| input.tensor).chain([step.output]) {
+    for step in &program.steps {
+        // The gradient of a normalisation's input is made by who takes the group through the stage above it.
+        let taken = if step.wide() { step.stage } else { step.stage - usize::from(step.meets()) };
+        let inputs = step.inputs.iter().map(|input| (input.tensor, taken));
+        for (tensor, stage) in inputs.chain([(step.output, step.stage)]) {
             across[tensor] |= seen[tensor].replace(stage).is_some_and(|other| other != stage);
         }
         // What the whole batch is needed for must be there as a whole.
         if step.meets() {
             across[step.output] = true;
+        }
+        if step.wide() {
             step.inputs.iter().for_each(|input| across[input.tensor] = true);
         }
     }
     // The losses write it before any stage.
     across[program.result] = true;
     across
+}
+
+/// For each tensor whether it is the output of a normalisation that is taken in the stage behind it only. To make it once
+/// more on the way back, from an input that has to be read there anyway, costs less than to write it and to read it.
+fn remade(program: &Program) -> Vec<bool> {
+    let mut remade = vec![false; program.tensors.len()];
+    for step in program.steps.iter().filter(|step| step.meets() && !step.wide()) {
+        let takes = |other: &&Step| other.inputs.iter().any(|input| input.tensor == step.output);
+        let here = |other: &Step| !other.meets() && other.stage == step.stage + 1;
+        remade[step.output] = step.output != program.result && program.steps.iter().filter(takes).all(here);
+    }
+    remade
 }
 
 /// For each tensor a slot that no other tensor uses while this one lives.

@@ -61,9 +61,11 @@ pub(super) struct Group {
 
 #[allow(clippy::mut_from_ref)] // as for `Disjoint::part`
 impl Store<'_> {
-    /// Where a tensor's values lie.
+    /// Where a tensor's values lie, in memory that is not a worker's own.
     pub fn tensor_range(&self, program: &Program, tensor: usize, places: &Range<usize>) -> Range<usize> {
-        self.layout.tensor(tensor, program.tensors[tensor], places)
+        let (range, own) = self.layout.tensor(tensor, program.tensors[tensor], places);
+        debug_assert!(!own, "images meet where it is used");
+        range
     }
 
     /// Where the gradient with respect to a tensor lies, in memory that is not a worker's own.
@@ -78,9 +80,9 @@ impl Store<'_> {
     /// # Safety
     /// Nobody else uses this tensor of these images while the slice is in use.
     pub unsafe fn tensor(&self, program: &Program, tensor: usize, places: &Range<usize>) -> &mut [f32] {
-        let range = self.layout.tensor(tensor, program.tensors[tensor], places);
+        let (range, own) = self.layout.tensor(tensor, program.tensors[tensor], places);
         // SAFETY: the layout gives each tensor a place of its own; the rest is the caller's promise.
-        unsafe { self.floats.part(range) }
+        unsafe { if own { self.own.part(range) } else { self.floats.part(range) } }
     }
 
     /// A tensor's values, to be read.
@@ -88,9 +90,9 @@ impl Store<'_> {
     /// # Safety
     /// Nobody writes this tensor of these images while the slice is in use.
     pub unsafe fn read(&self, program: &Program, tensor: usize, places: &Range<usize>) -> &[f32] {
-        let range = self.layout.tensor(tensor, program.tensors[tensor], places);
+        let (range, own) = self.layout.tensor(tensor, program.tensors[tensor], places);
         // SAFETY: as above.
-        unsafe { self.floats.shared(range) }
+        unsafe { if own { self.own.shared(range) } else { self.floats.shared(range) } }
     }
 
     /// The gradient with respect to a tensor.

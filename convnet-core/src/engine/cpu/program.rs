@@ -8,7 +8,7 @@ use super::executor::Settings;
 use super::fold::{Fold, linked};
 use super::kernel::Kernel;
 use super::kernels;
-use super::kernels::batch_normalization::BatchStatistics;
+use super::kernels::batch_normalization::{BatchNormalization, BatchStatistics};
 use super::kernels::wide_dense::WideDense;
 use crate::engine::graph::Graph;
 use crate::layers::{Activation, Op};
@@ -25,7 +25,8 @@ pub(super) enum Action {
     Add,
     /// Joins its inputs along rows, which take so many values of each.
     Concatenate(Vec<usize>),
-    /// Normalises over the batch in a training step; runs the kernel, with moving statistics, everywhere else.
+    /// Normalises over the batch in a training step, with the activation behind; runs the kernel, with moving statistics,
+    /// everywhere else.
     Normalize(Box<dyn Kernel>, BatchStatistics),
     /// Takes all images at once in a training step; runs the kernel everywhere else.
     Wide(Box<dyn Kernel>, WideDense),
@@ -340,13 +341,21 @@ fn action(
     let linked = &operations[..linked(operations, consumers)];
     let chain: Vec<(Op, Shape, Shape)> = linked.iter().map(|one| (one.op, one.input, one.output)).collect();
     let Settings { level, wide, .. } = *settings;
+    if let Op::BatchNormalization(spec) = head.op
+        && plan.layers[head.layer].trainable
+    {
+        // What stands behind it joins it: its passes go over maps that no cache holds.
+        let (activation, covered) = match linked.get(1).map(|below| below.op) {
+            Some(Op::Activation(activation)) if activation != Activation::Softmax => (activation, 2),
+            _ => (Activation::Linear, 1),
+        };
+        let passes = BatchStatistics::new(spec, head.input.channels(), level).with_activation(activation);
+        return (Action::Normalize(Box::new(BatchNormalization::of(passes)), passes), covered);
+    }
     let Some((kernel, covered)) = kernels::choose(&chain, !asked[head.inputs[0]], settings.arithmetic()) else {
         unreachable!("the graph has dropped what moves nothing");
     };
     match head.op {
-        Op::BatchNormalization(spec) if plan.layers[head.layer].trainable => {
-            (Action::Normalize(kernel, BatchStatistics::new(spec, head.input.channels(), level)), 1)
-        }
         // Who asks for all gradients gets them image by image.
         Op::Dense(spec)
             if is_wide(head.weights.len(), graph, wide) && asked[head.result] && !settings.input_gradient =>
@@ -442,7 +451,7 @@ mod tests {
     use crate::layers::Window;
     use crate::layers::activation::{Alone, Linear, Relu, Tanh};
     use crate::layers::{
-        batch_normalization::BatchNormalization, conv2d::Conv2D, dense::Dense, flatten::Flatten,
+        batch_normalization, conv2d::Conv2D, dense::Dense, flatten::Flatten,
         global_average_pooling2d::GlobalAveragePooling2D, max_pooling2d::MaxPooling2D, reshape::Reshape,
     };
     use crate::shape::size::Map;
@@ -503,14 +512,14 @@ mod tests {
     }
 
     type Linear16 = Conv2D<U16, Window<U3, U3, U1, U1, U1, U1, Valid>, Linear, false>;
-    type Norm = BatchNormalization<{ 0.99_f64.to_bits() }, { 1e-3_f64.to_bits() }, true, true>;
+    type Norm = batch_normalization::BatchNormalization<{ 0.99_f64.to_bits() }, { 1e-3_f64.to_bits() }, true, true>;
 
     #[test]
     fn prediction_folds_what_training_takes_step_by_step() {
         let inexact = Program::new(&Normalized::PLAN, &Settings::default());
-        assert_eq!((inexact.steps.len(), inexact.forward.len()), (4, 1));
+        assert_eq!((inexact.steps.len(), inexact.forward.len()), (3, 1));
         let exact = program(&Normalized::PLAN);
-        assert_eq!((exact.steps.len(), exact.forward.len()), (4, 4));
+        assert_eq!((exact.steps.len(), exact.forward.len()), (3, 3));
     }
 
     /// 32 K weights behind 10 K values, and behind 164 K.

@@ -1,6 +1,6 @@
 //! A wide dense layer in a training step: the pieces of work are parts of the layer, for all images of the batch.
 
-use super::{Batch, Run, Stage};
+use super::{Batch, Meeting, Run};
 use crate::engine::cpu::disjoint::Disjoint;
 use crate::engine::cpu::kernels::merge;
 use crate::engine::cpu::kernels::wide_dense::{Gradient, WideDense};
@@ -122,9 +122,9 @@ impl Batch {
     ) -> (&'a WideDense, &'a [f32], Gradient<'a>) {
         let (step, dense) = layer(program, number);
         let tensor = step.inputs[0].tensor;
-        let inputs = &self.floats[self.layout.tensor(tensor, program.tensors[tensor], &(0..images))];
-        let at = self.stages.iter().find_map(|stage| match stage {
-            Stage::Wide(step, at) if *step == number => Some(at.clone()),
+        let inputs = &self.floats[self.layout.tensor(tensor, program.tensors[tensor], &(0..images)).0];
+        let at = self.meetings.iter().find_map(|meeting| match meeting {
+            Meeting::Wide(step, at) if *step == number => Some(at.clone()),
             _ => None,
         });
         (dense, inputs, dense.arranged_gradient(images, &self.arranged[at.unwrap_or(0..0)]))

@@ -4,7 +4,7 @@
 //! `inverse` and the like are one value a channel; where there is no gamma it is 1, where there is no beta it is 0.
 
 use super::batch_sums::chunks;
-use crate::engine::cpu::simd::{Simd, Vectorized};
+use crate::engine::cpu::simd::{Simd, Vectorized, prefetch};
 
 /// The most floats in a vector of any level.
 const MAX_LANES: usize = 16;
@@ -18,6 +18,8 @@ pub(super) struct Normalize<'a> {
     pub inverse: &'a [f32],
     pub gamma: Option<&'a [f32]>,
     pub beta: Option<&'a [f32]>,
+    /// Whether `max(0, x)` is applied in the end. NaN stays NaN.
+    pub relu: bool,
     pub y: &'a mut [f32],
 }
 
@@ -85,18 +87,20 @@ trait Function<S: Simd>: Copy {
     fn of(self, s: S, x: S::V, d: S::V) -> S::V;
 }
 
-/// `normalized(x) · gamma + beta`
+/// `normalized(x) · gamma + beta`, and where `RELU` the larger of that and zero.
 #[derive(Clone, Copy)]
-struct Output<V> {
+struct Output<V, const RELU: bool> {
     normalized: Normalized<V>,
     gamma: V,
     beta: V,
 }
 
-impl<S: Simd> Function<S> for Output<S::V> {
+impl<S: Simd, const RELU: bool> Function<S> for Output<S::V, RELU> {
     #[inline(always)]
     fn of(self, s: S, x: S::V, _: S::V) -> S::V {
-        s.mul_add(self.normalized.of(s, x), self.gamma, self.beta)
+        let y = s.mul_add(self.normalized.of(s, x), self.gamma, self.beta);
+        // Zero first: `max` gives its second argument where either is NaN.
+        if RELU { s.max(s.splat(0.0), y) } else { y }
     }
 }
 
@@ -132,10 +136,17 @@ impl Vectorized for Normalize<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Normalize { channels, x, mean, rest, inverse, gamma, beta, y } = self;
+        if self.relu { self.normalize::<S, true>(s) } else { self.normalize::<S, false>(s) }
+    }
+}
+
+impl Normalize<'_> {
+    #[inline(always)]
+    fn normalize<S: Simd, const RELU: bool>(self, s: S) {
+        let Normalize { channels, x, mean, rest, inverse, gamma, beta, y, .. } = self;
         assert_eq!(x.len(), y.len(), "as many outputs as inputs");
         for place in Place::all(x.len(), channels, S::LANES) {
-            let f = Output {
+            let f = Output::<_, RELU> {
                 normalized: Normalized::read(s, [mean, rest, inverse], place.channel),
                 gamma: read_or(s, gamma, place.channel, 1.0),
                 beta: read_or(s, beta, place.channel, 0.0),
@@ -243,6 +254,8 @@ unsafe fn map<S: Simd>(s: S, place: Place, x: *const f32, d: *const f32, to: *mu
     let Place { first, rows, channels, count, .. } = place;
     let [x, d, to] = [x.cast_mut(), d.cast_mut(), to].map(|map| map.wrapping_add(first));
     for row in (0..rows).map(|row| row * channels) {
+        // The same place of the next chunk: vectors of some channels are no stream that a processor would foresee.
+        [x, d].into_iter().for_each(|map| prefetch::<true>(map.wrapping_add(row + rows * channels)));
         // SAFETY: as the caller says; a vector is whole where there are as many channels.
         unsafe {
             if count == S::LANES {

@@ -8,8 +8,9 @@
 //! 1. [`add_sums`](BatchStatistics::add_sums) on the inputs. Each thread has sums of its own, which are added up.
 //! 2. [`statistics`](BatchStatistics::statistics), once.
 //! 3. [`normalize`](BatchStatistics::normalize) on the inputs.
-//! 4. Going back, [`add_backward_sums`](BatchStatistics::add_backward_sums) on inputs and gradients, and again a sum
-//!    over the threads.
+//! 4. Going back, [`through_activation`](BatchStatistics::through_activation) where there is one, then
+//!    [`add_backward_sums`](BatchStatistics::add_backward_sums) on inputs and gradients, and again a sum over the
+//!    threads.
 //! 5. [`weight_gradients`](BatchStatistics::weight_gradients), once, and [`follow`](BatchStatistics::follow), once, at
 //!    any time after 2 (the other passes do not look at the moving statistics).
 //! 6. [`backward`](BatchStatistics::backward) on inputs and gradients.
@@ -23,10 +24,12 @@
 //! infinity in a channel makes the whole batch NaN in this channel, and the moving statistics with it. With moving
 //! statistics it stays where it is.
 
+use super::activate::{activate, activate_backward};
 use super::batch_maps::{Gradient, Normalize, Scale, WeightGradient};
 use super::batch_sums::{Moments, Products};
 use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
 use crate::engine::cpu::simd::{Level, vectorize};
+use crate::layers::Activation;
 use crate::layers::batch_normalization::Spec;
 
 /// The passes of a training step over one layer.
@@ -35,12 +38,18 @@ pub struct BatchStatistics {
     level: Level,
     spec: Spec,
     channels: usize,
+    activation: Activation,
 }
 
 impl BatchStatistics {
     /// For maps or vectors of `channels` values a position.
     pub fn new(spec: Spec, channels: usize, level: Level) -> Self {
-        BatchStatistics { level, spec, channels }
+        BatchStatistics { level, spec, channels, activation: Activation::Linear }
+    }
+
+    /// With an activation behind, in the same passes.
+    pub fn with_activation(self, activation: Activation) -> Self {
+        BatchStatistics { activation, ..self }
     }
 
     /// Values a position.
@@ -92,7 +101,19 @@ impl BatchStatistics {
     /// Overwrites `y` with the outputs. `weights` are all of the layer's.
     pub fn normalize(&self, x: &[f32], statistics: &[f32], weights: &[f32], y: &mut [f32]) {
         let ([mean, rest, _, inverse], [gamma, beta]) = (self.rows(statistics), self.gamma_beta(weights));
-        vectorize(self.level, Normalize { channels: self.channels, x, mean, rest, inverse, gamma, beta, y });
+        let relu = self.activation == Activation::Relu;
+        vectorize(
+            self.level,
+            Normalize { channels: self.channels, x, mean, rest, inverse, gamma, beta, relu, y: &mut *y },
+        );
+        if !relu {
+            activate(self.level, self.activation, y, self.channels);
+        }
+    }
+
+    /// Turns the gradient of the outputs into that before the activation, which the other passes want.
+    pub fn through_activation(&self, y: &[f32], d_y: &mut [f32]) {
+        activate_backward(self.level, self.activation, y, d_y, self.channels);
     }
 
     /// Adds each channel's gradients, and gradients times normalised inputs, to `sums`, row after row.
@@ -168,7 +189,12 @@ pub struct BatchNormalization {
 impl BatchNormalization {
     /// For maps or vectors of `channels` values a position.
     pub fn new(spec: Spec, channels: usize, level: Level) -> Self {
-        BatchNormalization { passes: BatchStatistics::new(spec, channels, level) }
+        BatchNormalization::of(BatchStatistics::new(spec, channels, level))
+    }
+
+    /// With the arithmetic of these passes.
+    pub fn of(passes: BatchStatistics) -> Self {
+        BatchNormalization { passes }
     }
 }
 
@@ -199,6 +225,7 @@ impl Kernel for BatchNormalization {
         if !pass.accumulate {
             pass.d_weights.fill(0.0);
         }
+        self.passes.through_activation(pass.output, pass.d_output);
         let gradient = &*pass.d_output;
         let (trained, _) = pass.d_weights.split_at_mut(self.passes.trained());
         let (d_gamma, d_beta) = trained.split_at_mut(if self.passes.spec.scale { channels } else { 0 });

@@ -3,6 +3,8 @@
 use super::{Case, assert_near, assert_near_scaled, random, values, wide};
 use crate::engine::cpu::kernels::batch_normalization::{Batch, BatchNormalization, BatchStatistics};
 use crate::engine::cpu::simd::Level;
+use crate::layers::Activation;
+use crate::layers::activation;
 use crate::layers::batch_normalization::reference::{self, Statistics};
 use crate::layers::batch_normalization::{Spec, reference::Gradients};
 use rand::RngExt;
@@ -37,6 +39,16 @@ fn weights(random: &mut StdRng, spec: &Spec, distribution: &[(f32, f32)]) -> Vec
     trained.into_iter().chain(means).chain(variances).collect()
 }
 
+/// What may stand behind a normalisation in its passes.
+const ACTIVATIONS: [Activation; 4] = [Activation::Linear, Activation::Relu, Activation::Sigmoid, Activation::Tanh];
+
+/// Values before an activation, and the gradient of what comes behind it: values behind it, and the gradient before it.
+fn activated(activation: Activation, y: &[f64], d: &[f64], channels: usize) -> (Vec<f64>, Vec<f64>) {
+    let y = activation::reference::forward(activation, y, channels);
+    let d = activation::reference::backward(activation, &y, d, channels);
+    (y, d)
+}
+
 #[test]
 fn moving_statistics() {
     let random = &mut random(1);
@@ -49,10 +61,13 @@ fn moving_statistics() {
         let d = values(random, x.len());
         let [w, x64, d64] = [wide(&weights), wide(&x), wide(&d)];
         let statistics = reference::moving_statistics(channels, &w);
+        let activation = ACTIVATIONS[case % 4];
         let y = reference::forward(&spec, &w, &statistics, &x64);
+        let (y, d64) = activated(activation, &y, &d64, channels);
         for level in Level::available() {
-            let kernel = BatchNormalization::new(spec, channels, level);
-            let name = format!("{level:?}: {spec:?} on {images} × {positions} × {channels}");
+            let passes = BatchStatistics::new(spec, channels, level).with_activation(activation);
+            let kernel = BatchNormalization::of(passes);
+            let name = format!("{level:?}: {spec:?}, {activation:?} on {images} × {positions} × {channels}");
             let case = Case { name, kernel: &kernel, images, weights: &weights, input: &x, d_output: &d };
             case.check(&y, |_| {
                 let gradients = reference::backward_moving(&spec, &w, &statistics, &x64, &d64);
@@ -86,6 +101,8 @@ impl Step {
         let mut output = vec![f32::NAN; x.len()];
         parts().for_each(|part| layer.normalize(&x[part.clone()], &statistics, weights, &mut output[part]));
 
+        let mut d = d.to_vec();
+        parts().for_each(|part| layer.through_activation(&output[part.clone()], &mut d[part]));
         let sums = sums(&|part, sums| layer.add_backward_sums(&x[part.clone()], &d[part], &statistics, sums));
         let mut d_weights = vec![f32::NAN; weights.len()];
         layer.weight_gradients(&sums, &mut d_weights);
@@ -112,12 +129,15 @@ fn batch_statistics() {
         let d = values(random, x.len());
         let [w, x64, d64] = [wide(&weights), wide(&x), wide(&d)];
         let statistics = reference::batch_statistics(channels, &x64);
+        let activation = ACTIVATIONS[case % 4];
         let y = reference::forward(&spec, &w, &statistics, &x64);
+        let (y, d64) = activated(activation, &y, &d64, channels);
         let Gradients { d_input, d_weights } = reference::backward_batch(&spec, channels, &w, &x64, &d64);
         let moved = reference::follow(&spec, &w, &statistics);
         for level in Level::available() {
-            let name = |what| format!("{level:?}: {spec:?} on {count} × {channels}: {what}");
-            let step = Step::new(&BatchStatistics::new(spec, channels, level), channels, &weights, &x, &d);
+            let name = |what| format!("{level:?}: {spec:?}, {activation:?} on {count} × {channels}: {what}");
+            let layer = BatchStatistics::new(spec, channels, level).with_activation(activation);
+            let step = Step::new(&layer, channels, &weights, &x, &d);
             let Statistics { mean, variance } = &statistics;
             assert_near(&name("means"), &step.statistics[..channels], mean);
             assert_near(&name("variances"), &step.statistics[2 * channels..3 * channels], variance);
