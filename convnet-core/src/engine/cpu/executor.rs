@@ -180,8 +180,15 @@ impl Executor {
         self.lanes.reserve();
         let (program, threads) = (&self.program, self.pool.threads());
         let lane = images.div_ceil(LANES).max(1);
-        let group = group(program, 2 * program.tensor_floats()).min(lane);
         let meets = program.meets();
+        // A group goes through a stage at a time, or through all there is.
+        let groups: Vec<usize> = (0..program.stages)
+            .map(|stage| {
+                let floats = if meets { program.stage_floats(stage) } else { program.tensor_floats() };
+                group(program, 2 * floats).min(lane)
+            })
+            .collect();
+        let group = groups[0];
         if self.training.as_ref().is_some_and(|training| training.room() >= if meets { images } else { group }) {
             return;
         }
@@ -191,10 +198,15 @@ impl Executor {
             Action::Wide(_, dense) => Some(dense.scratch(images)),
             _ => None,
         });
-        let scratch = wide.chain([program.scratch(group)]).max().unwrap_or(0);
-        let floats = [scratch, group * program.added(), program.sum()];
+        let kernels = program
+            .steps
+            .iter()
+            .filter(|step| !step.meets())
+            .filter_map(|step| Some(step.kernel()?.scratch(groups[step.stage])));
+        let scratch = wide.chain(kernels).max().unwrap_or(0);
+        let floats = [scratch, program.added(&groups), program.sum()];
         self.training = Some(match meets {
-            true => Training::Batch(Box::new(Batch::new(program, images, threads, group))),
+            true => Training::Batch(Box::new(Batch::new(program, images, threads, &groups))),
             false => Training::Groups(Memory::new(Layout::group(program, group), threads)),
         });
         self.reserve_scratch(floats);

@@ -84,35 +84,41 @@ impl Layout {
         Layout::back(program, room, None)
     }
 
-    /// Places for a batch of `room` images whose workers take groups of up to `group` images through each stage.
-    pub fn batch(program: &Program, room: usize, group: usize) -> Layout {
-        Layout::back(program, room, Some(group))
+    /// Places for a batch of `room` images whose workers take groups of up to so many images through each stage.
+    pub fn batch(program: &Program, room: usize, groups: &[usize]) -> Layout {
+        Layout::back(program, room, Some(groups))
     }
 
-    fn back(program: &Program, room: usize, batch: Option<usize>) -> Layout {
+    fn back(program: &Program, room: usize, groups: Option<&[usize]>) -> Layout {
         let (mut floats, mut own) = (Floats::default(), Floats::default());
-        let remade = if batch.is_some() { remade(program) } else { vec![false; program.tensors.len()] };
-        // Of those there is one at a time.
-        let largest = program.tensors.iter().zip(&remade).filter(|(_, remade)| **remade).map(|(len, _)| *len).max();
-        let again = Place { start: own.take(batch.unwrap_or(0) * largest.unwrap_or(0)), own: true };
-        let place = |(&len, &remade): (&usize, &bool)| {
-            if remade { again } else { Place::shared(floats.take(room * len)) }
-        };
-        let tensors = program.tensors.iter().zip(&remade).map(place).collect();
-        let everywhere = |_: usize| true;
-        let gradients = match batch {
+        let sizes = &program.tensors[..];
+        let (tensors, gradients) = match groups {
             None => {
-                let slots = gradient_slots(program, true, everywhere);
-                slots.places(false, |len| floats.take(room * len))
+                let tensors = sizes.iter().map(|&len| Place::shared(floats.take(room * len))).collect();
+                let slots = gradient_slots(program, sizes, true, |_| true);
+                (tensors, slots.places(false, |len| floats.take(room * len)))
             }
-            Some(group) => {
+            Some(groups) => {
+                let remade = remade(program);
+                // There is one of those at a time.
+                let of_group = |(tensor, stage): (usize, usize)| sizes[tensor] * groups[stage];
+                let largest = remade.iter().enumerate().filter_map(|(tensor, stage)| Some((tensor, (*stage)?)));
+                let again = Place { start: own.take(largest.map(of_group).max().unwrap_or(0)), own: true };
+                let place = |(tensor, len): (usize, &usize)| match remade[tensor] {
+                    Some(_) => again,
+                    None => Place::shared(floats.take(room * len)),
+                };
+                let tensors = sizes.iter().enumerate().map(place).collect();
+
                 let across = across_stages(program);
-                let shared = gradient_slots(program, false, |tensor| across[tensor]);
+                let shared = gradient_slots(program, sizes, false, |tensor| across[tensor]);
                 let shared = shared.places(false, |len| floats.take(room * len));
-                let inside = gradient_slots(program, true, |tensor| !across[tensor]);
-                let inside = inside.places(true, |len| own.take(group * len));
+                let mut of_groups = vec![0; sizes.len()];
+                program.steps.iter().for_each(|step| of_groups[step.output] = of_group((step.output, step.stage)));
+                let inside = gradient_slots(program, &of_groups, true, |tensor| !across[tensor]);
+                let inside = inside.places(true, |len| own.take(len));
                 let pick = |(tensor, inside)| if across[tensor] { shared[tensor] } else { inside };
-                inside.into_iter().enumerate().map(pick).collect()
+                (tensors, inside.into_iter().enumerate().map(pick).collect())
             }
         };
         let mut kept_bytes = 0;
@@ -156,8 +162,7 @@ fn across_stages(program: &Program) -> Vec<bool> {
     let mut across = vec![false; program.tensors.len()];
     for step in &program.steps {
         // The gradient of a normalisation's input is made by who takes the group through the stage above it.
-        let taken = if step.wide() { step.stage } else { step.stage - usize::from(step.meets()) };
-        let inputs = step.inputs.iter().map(|input| (input.tensor, taken));
+        let inputs = step.inputs.iter().map(|input| (input.tensor, step.taken_in()));
         for (tensor, stage) in inputs.chain([(step.output, step.stage)]) {
             across[tensor] |= seen[tensor].replace(stage).is_some_and(|other| other != stage);
         }
@@ -174,70 +179,79 @@ fn across_stages(program: &Program) -> Vec<bool> {
     across
 }
 
-/// For each tensor whether it is the output of a normalisation that is taken in the stage behind it only. To make it once
-/// more on the way back, from an input that has to be read there anyway, costs less than to write it and to read it.
-fn remade(program: &Program) -> Vec<bool> {
-    let mut remade = vec![false; program.tensors.len()];
-    for step in program.steps.iter().filter(|step| step.meets() && !step.wide()) {
+/// For each output of a normalisation that is taken in the stage behind it only: that stage. To make it once more on the way
+/// back, from an input that has to be read there anyway, costs less than to write it and to read it.
+fn remade(program: &Program) -> Vec<Option<usize>> {
+    let mut remade = vec![None; program.tensors.len()];
+    for step in program.steps.iter().filter(|step| step.normalizes()) {
         let takes = |other: &&Step| other.inputs.iter().any(|input| input.tensor == step.output);
         let here = |other: &Step| !other.meets() && other.stage == step.stage + 1;
-        remade[step.output] = step.output != program.result && program.steps.iter().filter(takes).all(here);
+        if step.output != program.result && program.steps.iter().filter(takes).all(here) {
+            remade[step.output] = Some(step.stage + 1);
+        }
     }
     remade
 }
 
 /// For each tensor a slot that no other tensor uses while this one lives.
-fn tensor_slots(program: &Program) -> Slots {
+fn tensor_slots(program: &Program) -> Slots<'_> {
     let mut last_use = vec![0; program.tensors.len()];
     for (number, next) in program.forward.iter().enumerate() {
         program.tensors_of(next).0.for_each(|tensor| last_use[tensor] = number);
     }
     last_use[program.result] = program.forward.len();
-    let mut slots = Slots::new(program, true);
-    slots.claim(program, 0);
+    let mut slots = Slots::new(&program.tensors, true);
+    slots.claim(0);
     for (number, next) in program.forward.iter().enumerate() {
         let (inputs, output) = program.tensors_of(next);
-        slots.claim(program, output);
+        slots.claim(output);
         inputs.filter(|&tensor| last_use[tensor] == number).for_each(|tensor| slots.free(tensor));
     }
     slots
 }
 
 /// For each of the tensors that have a gradient, and that `wanted` names, a slot that no other gradient uses while this
-/// one lives.
-fn gradient_slots(program: &Program, together: bool, wanted: impl Fn(usize) -> bool) -> Slots {
-    let mut slots = Slots::new(program, together);
+/// one lives. `sizes`: of all tensors.
+fn gradient_slots<'a>(
+    program: &Program,
+    sizes: &'a [usize],
+    together: bool,
+    wanted: impl Fn(usize) -> bool,
+) -> Slots<'a> {
+    let mut slots = Slots::new(sizes, together);
     if wanted(program.result) {
-        slots.claim(program, program.result);
+        slots.claim(program.result);
     }
     for step in program.steps.iter().rev().filter(|step| step.backward) {
         let asked = step.inputs.iter().filter(|input| input.gradient && wanted(input.tensor));
-        asked.for_each(|input| slots.claim(program, input.tensor));
+        asked.for_each(|input| slots.claim(input.tensor));
         slots.free(step.output);
     }
     slots
 }
 
 /// Slots on their way through a program.
-struct Slots {
+struct Slots<'a> {
+    /// What each tensor takes.
+    lens: &'a [usize],
     of: Vec<Option<usize>>,
     taken: Vec<bool>,
     sizes: Vec<usize>,
     together: bool,
 }
 
-impl Slots {
+impl Slots<'_> {
     /// None yet. `together`: all images are always at the same step.
-    fn new(program: &Program, together: bool) -> Slots {
-        Slots { of: vec![None; program.tensors.len()], taken: Vec::new(), sizes: Vec::new(), together }
+    fn new(lens: &[usize], together: bool) -> Slots<'_> {
+        Slots { lens, of: vec![None; lens.len()], taken: Vec::new(), sizes: Vec::new(), together }
     }
 
     /// Gives a tensor a free slot, unless it has one.
-    fn claim(&mut self, program: &Program, tensor: usize) {
+    fn claim(&mut self, tensor: usize) {
         if self.of[tensor].is_some() {
             return;
         }
-        let len = program.tensors[tensor];
+        let len = self.lens[tensor];
         let fits = |slot: &usize| !self.taken[*slot] && (self.together || self.sizes[*slot] == len);
         let slot = (0..self.taken.len()).find(fits).unwrap_or(self.taken.len());
         if slot == self.taken.len() {
@@ -256,7 +270,7 @@ impl Slots {
         }
     }
 
-    /// The tensors' places; `take` gives room for so many values an image.
+    /// The tensors' places; `take` gives room for what a slot's tensors take.
     fn places(&self, own: bool, take: impl FnMut(usize) -> usize) -> Vec<Place> {
         let starts: Vec<usize> = self.sizes.iter().copied().map(take).collect();
         let place = |slot: &Option<usize>| slot.map_or(Place::default(), |slot| Place { start: starts[slot], own });

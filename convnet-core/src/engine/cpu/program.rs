@@ -193,10 +193,24 @@ impl Program {
         (inputs.iter().map(|input| input.tensor).chain(input), output)
     }
 
-    /// Values an image of the largest tensor whose gradient several steps add to.
-    pub fn added(&self) -> usize {
-        let added = self.steps.iter().flat_map(|step| &step.inputs).filter(|input| input.gradient && !input.first);
-        added.map(|input| self.tensors[input.tensor]).max().unwrap_or(0)
+    /// Floats an image of the tensors that the steps of a stage take and make, and the normalisations on both sides of it.
+    pub fn stage_floats(&self, stage: usize) -> usize {
+        let tensors = self.steps.iter().flat_map(|step| {
+            let inputs = step.inputs.iter().filter(move |_| step.taken_in() == stage).map(|input| input.tensor);
+            let made = step.stage == stage || (step.normalizes() && step.stage + 1 == stage);
+            inputs.chain(made.then_some(step.output))
+        });
+        tensors.collect::<HashSet<usize>>().into_iter().map(|tensor| self.tensors[tensor]).sum()
+    }
+
+    /// Floats of the largest gradient of a group's tensor that is added to another, for groups of so many images in each
+    /// stage.
+    pub fn added(&self, groups: &[usize]) -> usize {
+        let added = self.steps.iter().flat_map(|step| {
+            let added = step.inputs.iter().filter(|input| input.gradient && !input.first);
+            added.map(|input| groups[step.taken_in()] * self.tensors[input.tensor])
+        });
+        added.max().unwrap_or(0)
     }
 
     /// Floats of the largest gradient that is not added by the kernel that makes it.
@@ -217,7 +231,17 @@ impl Step {
 
     /// Whether all images of a batch meet here in a training step.
     pub fn meets(&self) -> bool {
-        matches!(self.action, Action::Normalize(..)) || self.wide()
+        self.normalizes() || self.wide()
+    }
+
+    /// Whether it normalises over the batch.
+    pub fn normalizes(&self) -> bool {
+        matches!(self.action, Action::Normalize(..))
+    }
+
+    /// The stage whose workers take its inputs: its own, or the one above a normalisation.
+    pub fn taken_in(&self) -> usize {
+        self.stage - usize::from(self.normalizes())
     }
 
     /// Whether it is a wide dense layer, whose gradient no lane has.

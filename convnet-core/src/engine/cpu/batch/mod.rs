@@ -32,6 +32,14 @@ use crate::train::Loss;
 use normalize::Sides;
 use std::ops::Range;
 
+/// Steps that take each image by itself.
+#[derive(Clone, Debug)]
+struct Stage {
+    steps: Range<usize>,
+    /// The most images of a group.
+    room: usize,
+}
+
 /// A step at which images meet.
 #[derive(Clone, Debug)]
 enum Meeting {
@@ -54,14 +62,12 @@ impl Meeting {
 /// Memory for training on whole batches.
 pub(super) struct Batch {
     layout: Layout,
-    /// The most images of a group.
-    group: usize,
     floats: Floats,
     /// The workers' own gradients.
     own: Floats,
     kept: Vec<u8>,
-    /// The steps that take each image by itself, before, between and behind the meetings.
-    stages: Vec<Range<usize>>,
+    /// Before, between and behind the meetings.
+    stages: Vec<Stage>,
     meetings: Vec<Meeting>,
     /// Two sums a channel for each lane.
     sums: Vec<f64>,
@@ -84,9 +90,10 @@ pub(super) struct Whole<'a> {
 }
 
 impl Batch {
-    /// Memory for batches of up to `images` images, that `threads` workers take in groups of at most `group`.
-    pub fn new(program: &Program, images: usize, threads: usize, group: usize) -> Batch {
-        let (mut stages, mut meetings) = (vec![0..0], Vec::new());
+    /// Memory for batches of up to `images` images, that `threads` workers take through each of the program's stages in
+    /// groups of at most so many.
+    pub fn new(program: &Program, images: usize, threads: usize, groups: &[usize]) -> Batch {
+        let (mut stages, mut meetings) = (Vec::from([Stage { steps: 0..0, room: groups[0] }]), Vec::new());
         let (mut statistics, mut widest, mut arranged, mut slices) = (0, 0, 0, 0);
         for (number, step) in program.steps.iter().enumerate() {
             match &step.action {
@@ -105,13 +112,12 @@ impl Batch {
                 _ => {}
             }
             match stages.last_mut() {
-                Some(steps) if !step.meets() => steps.end = number + 1,
-                _ => stages.push(number + 1..number + 1),
+                Some(stage) if !step.meets() => stage.steps.end = number + 1,
+                _ => stages.push(Stage { steps: number + 1..number + 1, room: groups[step.stage + 1] }),
             }
         }
-        let layout = Layout::batch(program, images, group);
+        let layout = Layout::batch(program, images, groups);
         Batch {
-            group,
             floats: Floats::zeros(layout.floats),
             own: Floats::zeros(threads * layout.own_floats),
             kept: vec![0; layout.kept_bytes],
@@ -139,16 +145,15 @@ impl Batch {
         (samples, indices): (&Samples, &[u32]),
         loss: &Loss,
     ) {
-        let Batch { layout, group, floats, own, kept, stages, meetings, sums, totals, statistics, arranged, slices } =
-            self;
+        let Batch { layout, floats, own, kept, stages, meetings, sums, totals, statistics, arranged, slices } = self;
         let store = Store { layout, floats: Disjoint::new(floats), own: Disjoint::new(own), kept: Disjoint::new(kept) };
-        let mut run = Run { pool, whole, store, samples, indices, room: *group, sums, totals, slices };
+        let mut run = Run { pool, whole, store, samples, indices, sums, totals, slices };
         // A normalisation's passes over its input and output belong to the groups of the stages on both sides of it.
         let above = |stage: usize| meetings[..stage].last().and_then(Meeting::normalization);
         let below = |stage: usize| meetings.get(stage).and_then(Meeting::normalization);
-        for (number, steps) in stages.iter().enumerate() {
+        for (number, stage) in stages.iter().enumerate() {
             let sides = Sides { above: above(number), below: below(number), statistics };
-            run.forward(steps, number == 0, (number == meetings.len()).then_some(loss), &sides);
+            run.forward(stage, number == 0, (number == meetings.len()).then_some(loss), &sides);
             match meetings.get(number) {
                 Some(Meeting::Normalize(step, at)) => run.make_statistics(*step, &mut statistics[at.clone()]),
                 Some(Meeting::Wide(step, _)) => run.wide(*step),
@@ -189,8 +194,6 @@ struct Run<'a, 'w> {
     store: Store<'a>,
     samples: &'a Samples,
     indices: &'a [u32],
-    /// The most images of a group.
-    room: usize,
     sums: &'a mut [f64],
     totals: &'a mut [f64],
     slices: &'a mut [f32],
@@ -218,8 +221,8 @@ impl Run<'_, '_> {
     }
 
     /// Calls `work` with every group of every lane, the groups of a lane in their order.
-    fn each_group(&mut self, work: impl Fn(&Shared<'_, '_>, &Group, Part) + Sync) {
-        let (lanes, images, room) = (self.lanes(), self.images(), self.room);
+    fn each_group(&mut self, room: usize, work: impl Fn(&Shared<'_, '_>, &Group, Part) + Sync) {
+        let (lanes, images) = (self.lanes(), self.images());
         let (whole, store) = (self.whole, self.store);
         let (sums, totals) = (Disjoint::new(&mut *self.sums), &*self.totals);
         self.pool.run(lanes, &|thread, number| {
@@ -236,9 +239,10 @@ impl Run<'_, '_> {
         });
     }
 
-    /// Through some steps: before the `first` stage with the samples as inputs, behind the last, where there is a `loss`,
-    /// with that and the way back.
-    fn forward(&mut self, steps: &Range<usize>, first: bool, loss: Option<&Loss>, sides: &Sides<'_>) {
+    /// Through a stage: before the `first` with the samples as inputs, behind the last, where there is a `loss`, with that
+    /// and the way back.
+    fn forward(&mut self, stage: &Stage, first: bool, loss: Option<&Loss>, sides: &Sides<'_>) {
+        let Stage { steps, room } = stage;
         let (samples, indices, scale) = (self.samples, self.indices, 1.0 / self.images() as f32);
         if steps.is_empty() && !first && loss.is_none() && sides.is_empty() {
             return;
@@ -246,7 +250,7 @@ impl Run<'_, '_> {
         if loss.is_some() {
             self.begin(steps);
         }
-        self.each_group(|run, group, part| {
+        self.each_group(*room, |run, group, part| {
             let Shared { whole, store, thread, .. } = run;
             let samples = (samples, &indices[group.places.clone()]);
             // SAFETY: groups do not share images, lanes have outcomes of their own, and a thread runs one piece at a time.
@@ -271,12 +275,13 @@ impl Run<'_, '_> {
         });
     }
 
-    fn backward(&mut self, steps: &Range<usize>, sides: &Sides<'_>) {
+    fn backward(&mut self, stage: &Stage, sides: &Sides<'_>) {
+        let Stage { steps, room } = stage;
         if steps.is_empty() && sides.is_empty() {
             return;
         }
         self.begin(steps);
-        self.each_group(|run, group, part| {
+        self.each_group(*room, |run, group, part| {
             // SAFETY: groups do not share images, and a thread runs one piece at a time.
             unsafe {
                 let mut scratch = run.whole.scratch.of(run.thread);

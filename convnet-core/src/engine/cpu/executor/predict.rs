@@ -116,7 +116,7 @@ impl Executor {
     /// `d_outputs` is as long as the outputs. Works image by image on the calling thread, which is enough for
     /// visualisation and tests. Needs [`Settings::input_gradient`](super::Settings::input_gradient).
     pub fn pull_back(&mut self, inputs: &[f32], d_outputs: &[f32], weights: &[f32]) -> PullBack {
-        self.reserve_scratch([self.program.scratch(1), self.program.added(), 0]);
+        self.reserve_scratch([self.program.scratch(1), self.program.added(&vec![1; self.program.stages]), 0]);
         let (program, level) = (&self.program, self.level);
         let mut lane = vec![0.0; program.gradients];
         let mut memory = Memory::new(Layout::group(program, 1), 1);
