@@ -6,16 +6,28 @@
 //! ```
 
 mod networks;
+mod others;
 mod precision;
 
 use convnet::prelude::*;
 use networks::{Cats, Digits, Vgg16};
+use others::{LeNet, MobileNet, ResNet};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::time::Instant;
 
 /// What runs where nothing is asked for.
-const JOBS: [&str; 6] = ["mnist_train", "mnist_fit", "mnist_infer_1", "mnist_infer_1000", "cats_train", "vgg16_infer"];
+const JOBS: [&str; 9] = [
+    "mnist_train",
+    "mnist_fit",
+    "mnist_infer_1",
+    "mnist_infer_1000",
+    "cats_train",
+    "vgg16_infer",
+    "lenet_train",
+    "resnet_train",
+    "mobilenet_train",
+];
 
 /// Rounds that are timed, and how long they take together, in seconds.
 const ROUNDS: usize = 7;
@@ -47,6 +59,9 @@ fn main() -> convnet::Result<()> {
             ("mnist_train", _) => train_digits(limits)?,
             ("mnist_fit", _) => fit_digits(limits)?,
             ("cats_train", _) => train_cats(limits)?,
+            ("lenet_train", _) => train_noise::<LeNet, 28, 1>(limits)?,
+            ("resnet_train", _) => train_noise::<ResNet, 32, 3>(limits)?,
+            ("mobilenet_train", _) => train_noise::<MobileNet, 96, 3>(limits)?,
             ("vgg16_infer", _) => infer::<Vgg16>(limits, &noise(8 * 150 * 150 * 3))?,
             (_, Some(Ok(count))) => infer::<Digits>(limits, &digits(count)?)?,
             _ => {
@@ -114,6 +129,16 @@ fn train_cats(limits: Limits) -> convnet::Result<(f64, f64)> {
     let batch = ImageSet::<150, 150, 3>::new(noise(32 * 150 * 150 * 3), labels)?;
     let optimizer = RmsProp { learning_rate: 1e-4, ..RmsProp::default() };
     train(limits.on(Model::<Cats>::compile(optimizer, BinaryCrossentropy::default())), &[batch], 32)
+}
+
+/// Steps on one batch of noise.
+fn train_noise<N: Network, const SIZE: usize, const CHANNELS: usize>(limits: Limits) -> convnet::Result<(f64, f64)>
+where
+    ImageSet<SIZE, SIZE, CHANNELS>: DataFor<N::Input>,
+{
+    let labels: Vec<u32> = (0..64).map(|image| image * 7 % 10).collect();
+    let batch = ImageSet::<SIZE, SIZE, CHANNELS>::new(noise(64 * SIZE * SIZE * CHANNELS), labels)?;
+    train(limits.on(Model::<N>::compile(RmsProp::default(), CategoricalCrossentropy::default())), &[batch], 64)
 }
 
 /// A step on each of `batches` in turn, again and again.

@@ -7,12 +7,14 @@ Peers: keras (TensorFlow), torch, torch_cl (channels-last), onnxruntime, openvin
 processor has bf16; the others compute in f32).
 Jobs: mnist_train (batch 64, one step: forward, backward, RMSprop, on the same images again and again), mnist_fit (the same
 steps over the training set, batch after batch), mnist_infer_1, mnist_infer_64, mnist_infer_1000,
-cats_train (the 150x150 net of section 5.2, batch 32), vgg16_infer (the convolutional base at 150x150, 8 images).
+cats_train (the 150x150 net of section 5.2, batch 32), vgg16_infer (the convolutional base at 150x150, 8 images), lenet_train,
+resnet_train, mobilenet_train (networks of other kinds, see nets.py, batch 64, one step).
 A line a job: peer, job, median and least milliseconds. MNIST jobs run on real images where CONVNET_DATA is set:
 kernels that skip zeros are only fairly measured on real data.
 """
 import gzip, itertools, os, sys, time
 import numpy as np
+import nets
 
 THREADS = int(os.environ.get("THREADS", os.cpu_count() or 1))
 
@@ -81,6 +83,10 @@ def keras_job(job):
         net.compile(keras.optimizers.RMSprop(1e-4), "binary_crossentropy")
         x, y = tf.constant(noise(32, 150, 150, 3)), tf.constant((noise(32, 1) > 0.5).astype("float32"))
         return lambda: net.train_on_batch(x, y)
+    if job.removesuffix("_train") in nets.SHAPES:
+        name = job.removesuffix("_train"); net = nets.keras_net(name); net.compile("rmsprop", "categorical_crossentropy")
+        x, y = tf.constant(noise(nets.BATCH, *nets.SHAPES[name])), tf.one_hot(np.arange(nets.BATCH) * 7 % 10, 10)
+        return lambda: net.train_on_batch(x, y)
     if job == "vgg16_infer":
         net = keras.applications.VGG16(weights=None, include_top=False, input_shape=(150, 150, 3))
         call = tf.function(lambda t: net(t, training=False)); x = tf.constant(noise(8, 150, 150, 3))
@@ -134,6 +140,9 @@ def torch_job(job, channels_last):
     if job == "cats_train":
         y = torch.from_numpy((noise(32, 1) > 0.5).astype("float32"))
         return train(cats, [(image(noise(32, 150, 150, 3)), y)], F.binary_cross_entropy_with_logits, 1e-4)
+    if job.removesuffix("_train") in nets.SHAPES:
+        name = job.removesuffix("_train"); x = noise(nets.BATCH, *nets.SHAPES[name]); y = torch.from_numpy(np.arange(nets.BATCH) * 7 % 10)
+        return train(nets.torch_net(name).to(memory_format=form), [(image(x), y)], F.cross_entropy, 1e-3)
     if job == "vgg16_infer":
         return infer(vgg, image(noise(8, 150, 150, 3)))
 

@@ -18,7 +18,8 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-JOBS = ["mnist_train", "mnist_fit", "mnist_infer_1", "mnist_infer_1000", "cats_train", "vgg16_infer"]
+JOBS = ["mnist_train", "mnist_fit", "mnist_infer_1", "mnist_infer_1000", "cats_train", "vgg16_infer",
+        "lenet_train", "resnet_train", "mobilenet_train"]
 OURS = {"convnet": "f32", "convnet_tf32": "tf32", "convnet_bf16": "bf16"}
 PEERS = ["keras", "torch_cl", "onnxruntime", "openvino", "openvino_bf16"]
 OTHER_PRECISION = {"openvino_bf16"}
