@@ -230,7 +230,8 @@ fn a_batch_normalised_is_as_its_copies() {
     let mut checked = 0;
     for level in Level::available() {
         let usual = Settings { threads: 2, level, ..Settings::default() };
-        for settings in [Settings { exact: true, ..usual }, Settings { wide: 1, ..usual }] {
+        for settings in [Settings { exact: true, ..usual }, usual, Settings { wide: 1, input_gradient: true, ..usual }]
+        {
             macro_rules! check {
                 ($net:ty, $name:literal) => {
                     checked += usize::from(check_copies::<$net>($name, settings))
@@ -241,7 +242,7 @@ fn a_batch_normalised_is_as_its_copies() {
             check!(Normalized, "normalized");
         }
     }
-    assert!(checked > 2 * Level::available().len(), "networks with a normalisation: {checked}");
+    assert!(checked > 3 * Level::available().len(), "networks with a normalisation: {checked}");
 }
 
 /// Every value within 10⁻⁵ of the largest.

@@ -6,8 +6,9 @@
 //!
 //! Where the memory is that of a whole batch, some images may be further on their way than others. There a gradient that
 //! lives within one stage only, through which a worker takes its images group by group, lies in the worker's own
-//! memory, which stays in its cache (and so does the output of a normalisation, if it can be made once more); of the others only gradients of one size share a place: an image's values then
-//! always lie at the same place in it, where no other image's are.
+//! memory, which stays in its cache, and so does the output of a normalisation, where it can be made once more on the way
+//! back; of the other gradients only those of one size share a place: an image's values then always lie at the same place
+//! in it, where no other image's are.
 
 use super::aligned::LINE;
 use super::program::{Program, Step};
@@ -91,34 +92,15 @@ impl Layout {
 
     fn back(program: &Program, room: usize, groups: Option<&[usize]>) -> Layout {
         let (mut floats, mut own) = (Floats::default(), Floats::default());
-        let sizes = &program.tensors[..];
         let (tensors, gradients) = match groups {
             None => {
-                let tensors = sizes.iter().map(|&len| Place::shared(floats.take(room * len))).collect();
-                let slots = gradient_slots(program, sizes, true, |_| true);
+                let tensors = program.tensors.iter().map(|&len| Place::shared(floats.take(room * len))).collect();
+                let slots = gradient_slots(program, &program.tensors, true, |_| true);
                 (tensors, slots.places(false, |len| floats.take(room * len)))
             }
             Some(groups) => {
-                let remade = remade(program);
-                // There is one of those at a time.
-                let of_group = |(tensor, stage): (usize, usize)| sizes[tensor] * groups[stage];
-                let largest = remade.iter().enumerate().filter_map(|(tensor, stage)| Some((tensor, (*stage)?)));
-                let again = Place { start: own.take(largest.map(of_group).max().unwrap_or(0)), own: true };
-                let place = |(tensor, len): (usize, &usize)| match remade[tensor] {
-                    Some(_) => again,
-                    None => Place::shared(floats.take(room * len)),
-                };
-                let tensors = sizes.iter().enumerate().map(place).collect();
-
-                let across = across_stages(program);
-                let shared = gradient_slots(program, sizes, false, |tensor| across[tensor]);
-                let shared = shared.places(false, |len| floats.take(room * len));
-                let mut of_groups = vec![0; sizes.len()];
-                program.steps.iter().for_each(|step| of_groups[step.output] = of_group((step.output, step.stage)));
-                let inside = gradient_slots(program, &of_groups, true, |tensor| !across[tensor]);
-                let inside = inside.places(true, |len| own.take(len));
-                let pick = |(tensor, inside)| if across[tensor] { shared[tensor] } else { inside };
-                (tensors, inside.into_iter().enumerate().map(pick).collect())
+                let tensors = batch_tensors(program, room, groups, [&mut floats, &mut own]);
+                (tensors, batch_gradients(program, room, groups, [&mut floats, &mut own]))
             }
         };
         let mut kept_bytes = 0;
@@ -156,6 +138,36 @@ fn part(start: usize, len: usize, images: &Range<usize>) -> Range<usize> {
     start + len * images.start..start + len * images.end
 }
 
+/// The places of a batch's tensors, in the memory that all share and in a worker's own.
+fn batch_tensors(program: &Program, room: usize, groups: &[usize], [floats, own]: [&mut Floats; 2]) -> Vec<Place> {
+    let remade = remade(program);
+    let of_group = |(len, stage): (&usize, &Option<usize>)| stage.map(|stage| len * groups[stage]);
+    // There is one of those at a time.
+    let largest = program.tensors.iter().zip(&remade).filter_map(of_group).max();
+    let again = Place { start: own.take(largest.unwrap_or(0)), own: true };
+    let place = |(len, remade): (&usize, &Option<usize>)| match remade {
+        Some(_) => again,
+        None => Place::shared(floats.take(room * len)),
+    };
+    program.tensors.iter().zip(&remade).map(place).collect()
+}
+
+/// The same of their gradients.
+fn batch_gradients(program: &Program, room: usize, groups: &[usize], [floats, own]: [&mut Floats; 2]) -> Vec<Place> {
+    let across = across_stages(program);
+    let shared = gradient_slots(program, &program.tensors, false, |tensor| across[tensor]);
+    let shared = shared.places(false, |len| floats.take(room * len));
+    // The network's input is there from the first stage on.
+    let mut of_groups: Vec<usize> = program.tensors.iter().map(|len| len * groups[0]).collect();
+    for step in &program.steps {
+        of_groups[step.output] = program.tensors[step.output] * groups[step.stage];
+    }
+    let inside = gradient_slots(program, &of_groups, true, |tensor| !across[tensor]);
+    let inside = inside.places(true, |len| own.take(len));
+    let pick = |(tensor, inside)| if across[tensor] { shared[tensor] } else { inside };
+    inside.into_iter().enumerate().map(pick).collect()
+}
+
 /// For each tensor whether its gradient is written in one stage and read in another.
 fn across_stages(program: &Program) -> Vec<bool> {
     let mut seen: Vec<Option<usize>> = vec![None; program.tensors.len()];
@@ -180,7 +192,7 @@ fn across_stages(program: &Program) -> Vec<bool> {
 }
 
 /// For each output of a normalisation that is taken in the stage behind it only: that stage. To make it once more on the way
-/// back, from an input that has to be read there anyway, costs less than to write it and to read it.
+/// back, from an input that has to be read there anyway, costs less than to write it and to read it (measured with relu).
 fn remade(program: &Program) -> Vec<Option<usize>> {
     let mut remade = vec![None; program.tensors.len()];
     for step in program.steps.iter().filter(|step| step.normalizes()) {

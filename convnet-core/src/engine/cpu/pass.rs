@@ -81,7 +81,8 @@ impl Store<'_> {
     /// Nobody else uses this tensor of these images while the slice is in use.
     pub unsafe fn tensor(&self, program: &Program, tensor: usize, places: &Range<usize>) -> &mut [f32] {
         let (range, own) = self.layout.tensor(tensor, program.tensors[tensor], places);
-        // SAFETY: the layout gives each tensor a place of its own; the rest is the caller's promise.
+        // SAFETY: the layout gives each tensor a place of its own, or shares it among those that live in different stages; the
+        // rest is the caller's promise.
         unsafe { if own { self.own.part(range) } else { self.floats.part(range) } }
     }
 

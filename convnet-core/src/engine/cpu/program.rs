@@ -193,7 +193,8 @@ impl Program {
         (inputs.iter().map(|input| input.tensor).chain(input), output)
     }
 
-    /// Floats an image of the tensors that the steps of a stage take and make, and the normalisations on both sides of it.
+    /// Floats an image of the tensors of a stage: what its steps take and make, with the output of the normalisation above
+    /// and the input of the one below.
     pub fn stage_floats(&self, stage: usize) -> usize {
         let tensors = self.steps.iter().flat_map(|step| {
             let inputs = step.inputs.iter().filter(move |_| step.taken_in() == stage).map(|input| input.tensor);
@@ -203,8 +204,7 @@ impl Program {
         tensors.collect::<HashSet<usize>>().into_iter().map(|tensor| self.tensors[tensor]).sum()
     }
 
-    /// Floats of the largest gradient of a group's tensor that is added to another, for groups of so many images in each
-    /// stage.
+    /// Floats of the largest gradient that waits beside another to be added to it, with so many images a group in each stage.
     pub fn added(&self, groups: &[usize]) -> usize {
         let added = self.steps.iter().flat_map(|step| {
             let added = step.inputs.iter().filter(|input| input.gradient && !input.first);
@@ -368,7 +368,7 @@ fn action(
     if let Op::BatchNormalization(spec) = head.op
         && plan.layers[head.layer].trainable
     {
-        // What stands behind it joins it: its passes go over maps that no cache holds.
+        // What stands behind it joins it: one pass and one tensor less.
         let (activation, covered) = match linked.get(1).map(|below| below.op) {
             Some(Op::Activation(activation)) if activation != Activation::Softmax => (activation, 2),
             _ => (Activation::Linear, 1),

@@ -32,7 +32,7 @@ use crate::train::Loss;
 use normalize::Sides;
 use std::ops::Range;
 
-/// Steps that take each image by itself.
+/// Steps that take each image by itself. The program numbers them and the meetings in turn.
 #[derive(Clone, Debug)]
 struct Stage {
     steps: Range<usize>,
@@ -63,7 +63,7 @@ impl Meeting {
 pub(super) struct Batch {
     layout: Layout,
     floats: Floats,
-    /// The workers' own gradients.
+    /// The workers' own gradients, and outputs of normalisations.
     own: Floats,
     kept: Vec<u8>,
     /// Before, between and behind the meetings.
@@ -253,7 +253,8 @@ impl Run<'_, '_> {
         self.each_group(*room, |run, group, part| {
             let Shared { whole, store, thread, .. } = run;
             let samples = (samples, &indices[group.places.clone()]);
-            // SAFETY: groups do not share images, lanes have outcomes of their own, and a thread runs one piece at a time.
+            // SAFETY: groups do not share images, lanes have outcomes and sums of their own, and a thread runs one piece at a
+            // time.
             unsafe {
                 let mut scratch = whole.scratch.of(*thread);
                 if first {
@@ -282,7 +283,7 @@ impl Run<'_, '_> {
         }
         self.begin(steps);
         self.each_group(*room, |run, group, part| {
-            // SAFETY: groups do not share images, and a thread runs one piece at a time.
+            // SAFETY: groups do not share images, lanes have sums of their own, and a thread runs one piece at a time.
             unsafe {
                 let mut scratch = run.whole.scratch.of(run.thread);
                 run.normalize_backward(sides, &mut scratch, group);

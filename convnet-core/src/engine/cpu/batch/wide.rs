@@ -10,7 +10,7 @@ use crate::engine::cpu::program::{Action, Program, Step};
 /// A step that is a wide layer, with its arithmetic.
 fn layer(program: &Program, number: usize) -> (&Step, &WideDense) {
     let step = &program.steps[number];
-    let Action::Wide(_, dense) = &step.action else { unreachable!("the stage is a wide layer") };
+    let Action::Wide(_, dense) = &step.action else { unreachable!("the meeting is a wide layer") };
     (step, dense)
 }
 

@@ -255,7 +255,10 @@ unsafe fn map<S: Simd>(s: S, place: Place, x: *const f32, d: *const f32, to: *mu
     let [x, d, to] = [x.cast_mut(), d.cast_mut(), to].map(|map| map.wrapping_add(first));
     for row in (0..rows).map(|row| row * channels) {
         // The same place of the next chunk: vectors of some channels are no stream that a processor would foresee.
-        [x, d].into_iter().for_each(|map| prefetch::<true>(map.wrapping_add(row + rows * channels)));
+        prefetch::<true>(x.wrapping_add(row + rows * channels));
+        if d != x {
+            prefetch::<true>(d.wrapping_add(row + rows * channels));
+        }
         // SAFETY: as the caller says; a vector is whole where there are as many channels.
         unsafe {
             if count == S::LANES {

@@ -5,7 +5,7 @@
 //! whole batch twice, so it cannot be a kernel; the executor calls [`BatchStatistics`] instead, on any runs of whole
 //! rows, from any threads:
 //!
-//! 1. [`add_sums`](BatchStatistics::add_sums) on the inputs. Each thread has sums of its own, which are added up.
+//! 1. [`add_sums`](BatchStatistics::add_sums) on the inputs. Each lane has sums of its own, which are added up.
 //! 2. [`statistics`](BatchStatistics::statistics), once.
 //! 3. [`normalize`](BatchStatistics::normalize) on the inputs.
 //! 4. Going back, [`through_activation`](BatchStatistics::through_activation) where there is one, then
