@@ -3,7 +3,8 @@
 //! Training runs images in lanes and groups, with kernels chosen for a first layer that hands no gradient on, and lets
 //! gradients collect over the groups; `Executor::pull_back` takes one image at a time, with the gradient handed on to
 //! the input. Both must tell the same gradient, and the loss that is shown must be that of the outputs. So must dense
-//! layers that take all images at once.
+//! layers that take all images at once. Where a batch is normalised, and no image stands for itself, it must give what
+//! copies of it give.
 
 #[path = "support/digits.rs"]
 mod digits;

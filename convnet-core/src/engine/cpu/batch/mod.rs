@@ -1,12 +1,13 @@
 //! Training steps of networks in which the images of a batch meet: at a batch normalisation, which looks at all of them,
 //! and at a wide dense layer, whose weights are read once for all of them.
 //!
-//! The tensors of all images are kept. Between two meetings the lanes go their way as always, each through its own
-//! images: that is a stage. At a normalisation ([`normalize`]) the sums of the lanes are added in their order; they are
-//! made by the stage above it, group by group, and used by the stage below, so that no pass over a map of the whole
-//! batch is a round of its own. At a wide layer ([`wide`]) there are no lanes: the pieces of work are parts of the layer.
-//! Behind the last meeting each lane goes on to its losses and turns round; the way back does the same in reverse. Every
-//! sum has a fixed order here, too, and the result does not depend on the number of threads.
+//! The tensors of all images are kept, but for those that the way back makes once more ([`normalize`]). Between two
+//! meetings the lanes go their way as always, each through its own images: that is a stage. At a normalisation the sums
+//! of the lanes are added in their order; they are made by the stage above it, group by group, and used by the stage
+//! below, so that no pass over a map of the whole batch is a round of its own. At a wide layer ([`wide`]) there are no
+//! lanes: the pieces of work are parts of the layer. Behind the last meeting each lane goes on to its losses and turns
+//! round; the way back does the same in reverse. Every sum has a fixed order here, too, and the result does not depend
+//! on the number of threads.
 //!
 //! What it is about is memory traffic: the maps of a batch are many times a cache. With rounds of their own for sums and
 //! normalisation, each of which read and wrote all maps, and outputs kept for the way back, a network of depthwise
