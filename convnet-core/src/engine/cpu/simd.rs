@@ -150,6 +150,9 @@ pub trait Simd: Select<<Self as Simd>::V> + Send + Sync + 'static {
     fn if_nan(self, x: Self::V, a: Self::V, b: Self::V) -> Self::V;
     /// The sum of all lanes, in an order fixed by the level.
     fn sum(self, a: Self::V) -> f32;
+    /// In each group of so many neighbouring lanes, a power of two up to [`Simd::LANES`], the value of its lane `lane` <
+    /// `group` in all lanes.
+    fn spread(self, a: Self::V, group: usize, lane: usize) -> Self::V;
 
     /// Reads [`Simd::LANES`] floats.
     ///
@@ -275,6 +278,10 @@ impl Simd for Portable {
     #[inline(always)]
     fn sum(self, a: Self::V) -> f32 {
         a.iter().sum()
+    }
+    #[inline(always)]
+    fn spread(self, a: Self::V, group: usize, lane: usize) -> Self::V {
+        std::array::from_fn(|i| a[(i / group * group + lane) % WIDTH])
     }
     #[inline(always)]
     unsafe fn load(self, from: *const f32) -> Self::V {

@@ -11,7 +11,7 @@
 //! the next column sees again: 3 loads and that of the gradient for 9 multiply-adds.
 
 use super::gemm_tile::opaque;
-use crate::engine::cpu::simd::{Simd, Vectorized};
+use crate::engine::cpu::simd::{Simd, Vectorized, prefetch};
 use crate::shape::Axis;
 use std::ops::Range;
 
@@ -64,13 +64,14 @@ impl Slide {
         (0..width.div_ceil(columns)).map(move |tile| (tile * columns).min(width - columns))
     }
 
-    /// Columns of a tile, if there is code for all tiles.
+    /// Columns of a tile, if there is code for all tiles, with groups of so many channels.
     #[inline(always)]
-    pub fn columns<S: Simd>(&self) -> Option<usize> {
+    pub fn columns<S: Simd>(&self, group: usize) -> Option<usize> {
         let columns = if S::REGISTERS >= 32 { WIDE } else { NARROW };
         let half = self.window / 2;
         let known = |first| self.outside(first, columns).iter().all(|outside| [0, half].contains(outside));
-        let fits = S::REGISTERS >= 16 && self.widths[1] >= columns && self.tiles(columns).all(known);
+        let window = group == 1 || self.window == 3;
+        let fits = window && S::REGISTERS >= 16 && self.widths[1] >= columns && self.tiles(columns).all(known);
         fits.then_some(columns)
     }
 
@@ -78,6 +79,23 @@ impl Slide {
     #[inline(always)]
     pub fn has_gradient<S: Simd>(&self) -> bool {
         S::REGISTERS >= 16 && self.window == 3 && self.outside(0, self.widths[1]).iter().all(|outside| *outside <= 1)
+    }
+}
+
+/// Where the rows of a kernel lie.
+#[derive(Clone, Copy)]
+pub(super) struct KernelRows {
+    /// The first, at the band's first channel.
+    pub first: *const f32,
+    /// Floats from a row to the next, and from a vector of channels to the next.
+    pub steps: [usize; 2],
+}
+
+impl KernelRows {
+    /// A row at the band's `channel`, the first of a vector.
+    #[inline(always)]
+    pub fn row<S: Simd>(&self, row: usize, channel: usize) -> *const f32 {
+        self.first.wrapping_add(row * self.steps[0] + channel / S::LANES * self.steps[1])
     }
 }
 
@@ -94,14 +112,18 @@ pub(super) struct Band<'a> {
     /// Which rows are to be computed.
     pub rows: Range<usize>,
     pub source: *const f32,
-    pub kernel: *const f32,
+    pub kernel: KernelRows,
     pub bias: Option<*const f32>,
     pub relu: bool,
     pub target: *mut f32,
     /// Floats from one position to the next.
     pub channels: usize,
-    /// How many of them the band has.
+    /// Channels of a group.
+    pub group: usize,
+    /// How many of the channels the band has.
     pub some: usize,
+    /// Whether the maps are so large that no cache near by holds them.
+    pub far: bool,
 }
 
 impl Band<'_> {
@@ -113,27 +135,31 @@ impl Band<'_> {
     #[inline(always)]
     pub unsafe fn sum<S: Simd>(&self, s: S, columns: usize) {
         macro_rules! tiles {
-            ($first:ident: $($columns:ident $window:literal $stride:literal $seen:expr, $half:literal;)*) => {
+            ($grouped:literal $first:ident: $($columns:ident $window:literal $stride:literal $seen:expr, $half:literal;)*) => {
                 match (columns, self.slide.window, self.slide.stride, self.slide.outside($first, columns)) {
                     $(
                         ($columns, $window, $stride, [0, 0]) =>
-                            s.call(Tiles::<$window, $stride, $columns, { $seen }, 0, 0>(self, $first)),
+                            s.call(Tiles::<$grouped, $window, $stride, $columns, { $seen }, 0, 0>(self, $first)),
                         ($columns, $window, $stride, [$half, 0]) =>
-                            s.call(Tiles::<$window, $stride, $columns, { $seen }, $half, 0>(self, $first)),
+                            s.call(Tiles::<$grouped, $window, $stride, $columns, { $seen }, $half, 0>(self, $first)),
                         ($columns, $window, $stride, [0, $half]) =>
-                            s.call(Tiles::<$window, $stride, $columns, { $seen }, 0, $half>(self, $first)),
+                            s.call(Tiles::<$grouped, $window, $stride, $columns, { $seen }, 0, $half>(self, $first)),
                         ($columns, $window, $stride, [$half, $half]) =>
-                            s.call(Tiles::<$window, $stride, $columns, { $seen }, $half, $half>(self, $first)),
+                            s.call(Tiles::<$grouped, $window, $stride, $columns, { $seen }, $half, $half>(self, $first)),
                     )*
                     _ => unreachable!("Slide::columns has looked at all tiles"),
                 }
             };
         }
         for first in self.slide.tiles(columns) {
-            if S::REGISTERS >= 32 {
-                tiles!(first: WIDE 3 1 WIDE + 2, 1; WIDE 3 2 2 * WIDE + 1, 1; WIDE 5 1 WIDE + 4, 2;);
+            if S::REGISTERS >= 32 && self.group > 1 {
+                tiles!(true first: WIDE 3 1 WIDE + 2, 1; WIDE 3 2 2 * WIDE + 1, 1;);
+            } else if S::REGISTERS >= 32 {
+                tiles!(false first: WIDE 3 1 WIDE + 2, 1; WIDE 3 2 2 * WIDE + 1, 1; WIDE 5 1 WIDE + 4, 2;);
+            } else if S::REGISTERS >= 16 && self.group > 1 {
+                tiles!(true first: NARROW 3 1 NARROW + 2, 1; NARROW 3 2 2 * NARROW + 1, 1;);
             } else if S::REGISTERS >= 16 {
-                tiles!(first: NARROW 3 1 NARROW + 2, 1; NARROW 3 2 2 * NARROW + 1, 1; NARROW 5 1 NARROW + 4, 2;);
+                tiles!(false first: NARROW 3 1 NARROW + 2, 1; NARROW 3 2 2 * NARROW + 1, 1; NARROW 5 1 NARROW + 4, 2;);
             }
         }
     }
@@ -143,6 +169,7 @@ impl Band<'_> {
 /// first `LEFT` and the last `RIGHT` are outside.
 struct Tiles<
     'a,
+    const GROUPED: bool,
     const WINDOW: usize,
     const STRIDE: usize,
     const COLUMNS: usize,
@@ -152,13 +179,14 @@ struct Tiles<
 >(&'a Band<'a>, usize);
 
 impl<
+    const GROUPED: bool,
     const WINDOW: usize,
     const STRIDE: usize,
     const COLUMNS: usize,
     const SEEN: usize,
     const LEFT: usize,
     const RIGHT: usize,
-> Vectorized for Tiles<'_, WINDOW, STRIDE, COLUMNS, SEEN, LEFT, RIGHT>
+> Vectorized for Tiles<'_, GROUPED, WINDOW, STRIDE, COLUMNS, SEEN, LEFT, RIGHT>
 {
     type Output = ();
     #[inline(always)]
@@ -181,42 +209,70 @@ impl<
 }
 
 impl<
+    const GROUPED: bool,
     const WINDOW: usize,
     const STRIDE: usize,
     const COLUMNS: usize,
     const SEEN: usize,
     const LEFT: usize,
     const RIGHT: usize,
-> Tiles<'_, WINDOW, STRIDE, COLUMNS, SEEN, LEFT, RIGHT>
+> Tiles<'_, GROUPED, WINDOW, STRIDE, COLUMNS, SEEN, LEFT, RIGHT>
 {
+    /// Asks for what the tile of a row will be the first to look at, and for where it will write.
+    #[inline(always)]
+    fn ask_ahead(&self, y: usize, channel: usize) {
+        let Tiles(Band { slide, channels, .. }, first) = self;
+        let Some((_, row)) = self.0.taps[y].last() else { return };
+        let column = (first * STRIDE + LEFT).wrapping_sub(slide.before);
+        let from = self.0.source.wrapping_add((row * slide.widths[0]).wrapping_add(column).wrapping_mul(*channels));
+        for i in 0..SEEN - LEFT - RIGHT {
+            prefetch::<false>(from.wrapping_add(i * channels + channel));
+        }
+        let target = self.0.target.wrapping_add((y * slide.widths[1] + first) * channels + channel);
+        for column in 0..COLUMNS {
+            prefetch::<false>(target.wrapping_add(column * channels));
+        }
+    }
+
     /// # Safety
     /// As for [`Band::sum`]; `count` channels from `channel` on are some of the band's, a vector if `WHOLE`.
     #[inline(always)]
     unsafe fn tile<S: Simd, const WHOLE: bool>(&self, s: S, y: usize, channel: usize, count: usize) {
         let Tiles(Band { slide, channels, .. }, first) = self;
-        let channels = *channels;
+        let (channels, group) = (*channels, if GROUPED { self.0.group } else { 1 });
         let mut sums = [s.splat(0.0); COLUMNS];
         if let Some(bias) = self.0.bias {
             // SAFETY: the caller vouches for the channels.
             sums = [unsafe { read::<S, WHOLE>(s, bias.wrapping_add(channel), count) }; COLUMNS];
         }
+        if STRIDE == 1 && self.0.far && y + 1 < self.0.rows.end {
+            self.ask_ahead(y + 1, channel);
+        }
         let start = (first * STRIDE).wrapping_sub(slide.before).wrapping_mul(channels).wrapping_add(channel);
         for &(u, row) in &self.0.taps[y] {
-            let kernel = self.0.kernel.wrapping_add(u * WINDOW * channels + channel);
             let from = self.0.source.wrapping_add((row * slide.widths[0] * channels).wrapping_add(start));
             let mut seen = [s.splat(0.0); SEEN];
             for (i, seen) in seen.iter_mut().enumerate().take(SEEN - RIGHT).skip(LEFT) {
                 // SAFETY: inside the source, since LEFT and RIGHT are what is not.
                 *seen = unsafe { read::<S, WHOLE>(s, from.wrapping_add(i * channels), count) };
             }
-            for v in 0..WINDOW {
-                let tap = if slide.reversed { WINDOW - 1 - v } else { v };
-                // SAFETY: the caller vouches for all taps.
-                let tap = unsafe { read::<S, WHOLE>(s, kernel.wrapping_add(tap * channels), count) };
-                for (column, sum) in sums.iter_mut().enumerate() {
-                    let at = column * STRIDE + v;
-                    if at >= LEFT && at < SEEN - RIGHT {
-                        *sum = s.mul_add(seen[at], tap, *sum);
+            for lane in 0..group {
+                let mut spread = seen;
+                if GROUPED {
+                    for spread in &mut spread {
+                        *spread = s.spread(*spread, group, lane);
+                    }
+                }
+                for v in 0..WINDOW {
+                    let tap = u * WINDOW + if slide.reversed { WINDOW - 1 - v } else { v };
+                    let tap = self.0.kernel.row::<S>(tap * group + lane, channel);
+                    // SAFETY: the caller vouches for all taps.
+                    let tap = unsafe { read::<S, WHOLE>(s, tap, count) };
+                    for (column, sum) in sums.iter_mut().enumerate() {
+                        let at = column * STRIDE + v;
+                        if at >= LEFT && at < SEEN - RIGHT {
+                            *sum = s.mul_add(spread[at], tap, *sum);
+                        }
                     }
                 }
             }
@@ -239,6 +295,22 @@ pub(super) unsafe fn read<S: Simd, const WHOLE: bool>(s: S, from: *const f32, co
     unsafe { if WHOLE { s.load(from) } else { s.load_first(from, count) } }
 }
 
+/// The same, if `GROUPED` with the value of one channel of each group in all of the group: see [`Simd::spread`].
+///
+/// # Safety
+/// `count` floats are readable, a vector if `WHOLE`.
+#[inline(always)]
+pub(super) unsafe fn read_of<S: Simd, const GROUPED: bool, const WHOLE: bool>(
+    s: S,
+    from: *const f32,
+    [group, lane]: [usize; 2],
+    count: usize,
+) -> S::V {
+    // SAFETY: as the caller says.
+    let values = unsafe { read::<S, WHOLE>(s, from, count) };
+    if GROUPED { s.spread(values, group, lane) } else { values }
+}
+
 /// # Safety
 /// `count` floats are writable, a vector if `WHOLE`.
 #[inline(always)]
@@ -259,6 +331,10 @@ pub(super) struct GradientRow<'a> {
     pub gradient: *const f32,
     pub d_kernel: *mut f32,
     pub channels: usize,
+    /// As in [`Band`].
+    pub group: usize,
+    /// As in [`Band`].
+    pub far: bool,
 }
 
 impl GradientRow<'_> {
@@ -269,20 +345,24 @@ impl GradientRow<'_> {
     /// the source that the taps name, and readable and writable at all taps of the kernel's gradient.
     #[inline(always)]
     pub unsafe fn add<S: Simd>(self, s: S) {
-        match (self.taps.len(), self.slide.stride) {
-            (2, 1) => s.call(Products::<2, 1>(self)),
-            (3, 1) => s.call(Products::<3, 1>(self)),
-            (2, 2) => s.call(Products::<2, 2>(self)),
-            (3, 2) => s.call(Products::<3, 2>(self)),
+        match (self.group > 1, self.taps.len(), self.slide.stride) {
+            (false, 2, 1) => s.call(Products::<false, 2, 1>(self)),
+            (false, 3, 1) => s.call(Products::<false, 3, 1>(self)),
+            (false, 2, 2) => s.call(Products::<false, 2, 2>(self)),
+            (false, 3, 2) => s.call(Products::<false, 3, 2>(self)),
+            (true, 2, 1) => s.call(Products::<true, 2, 1>(self)),
+            (true, 3, 1) => s.call(Products::<true, 3, 1>(self)),
+            (true, 2, 2) => s.call(Products::<true, 2, 2>(self)),
+            (true, 3, 2) => s.call(Products::<true, 3, 2>(self)),
             _ => unreachable!("rows of two or three taps, strides of 1 or 2"),
         }
     }
 }
 
 /// The same with `ROWS` vertical taps.
-struct Products<'a, const ROWS: usize, const STRIDE: usize>(GradientRow<'a>);
+struct Products<'a, const GROUPED: bool, const ROWS: usize, const STRIDE: usize>(GradientRow<'a>);
 
-impl<const ROWS: usize, const STRIDE: usize> Vectorized for Products<'_, ROWS, STRIDE> {
+impl<const GROUPED: bool, const ROWS: usize, const STRIDE: usize> Vectorized for Products<'_, GROUPED, ROWS, STRIDE> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
@@ -290,26 +370,37 @@ impl<const ROWS: usize, const STRIDE: usize> Vectorized for Products<'_, ROWS, S
         // SAFETY: whoever called `GradientRow::add` vouches for all channels.
         unsafe {
             while channels - channel >= S::LANES {
-                self.add::<S, true>(s, channel, S::LANES);
+                for lane in 0..self.group() {
+                    self.add::<S, true>(s, lane, channel, S::LANES);
+                }
                 channel += S::LANES;
             }
             if channel < channels {
-                self.add::<S, false>(s, channel, channels - channel);
+                for lane in 0..self.group() {
+                    self.add::<S, false>(s, lane, channel, channels - channel);
+                }
             }
         }
     }
 }
 
-impl<const ROWS: usize, const STRIDE: usize> Products<'_, ROWS, STRIDE> {
+impl<const GROUPED: bool, const ROWS: usize, const STRIDE: usize> Products<'_, GROUPED, ROWS, STRIDE> {
+    #[inline(always)]
+    fn group(&self) -> usize {
+        if GROUPED { self.0.group } else { 1 }
+    }
+
     /// # Safety
     /// As for [`GradientRow::add`]; there are `count` channels from `channel` on, a vector if `WHOLE`.
     #[inline(always)]
-    unsafe fn add<S: Simd, const WHOLE: bool>(&self, s: S, channel: usize, count: usize) {
+    unsafe fn add<S: Simd, const WHOLE: bool>(&self, s: S, lane: usize, channel: usize, count: usize) {
         let GradientRow { slide, channels, .. } = self.0;
+        let group = self.group();
         let [left, right] = slide.outside(0, slide.widths[1]);
         let gradient = self.0.gradient.wrapping_add(channel);
-        let to: [*mut f32; ROWS] =
-            std::array::from_fn(|r| self.0.d_kernel.wrapping_add(self.0.taps[r].0 * 3 * channels + channel));
+        let to: [*mut f32; ROWS] = std::array::from_fn(|r| {
+            self.0.d_kernel.wrapping_add((self.0.taps[r].0 * 3 * group + lane) * channels + channel)
+        });
         // Where the first column sees, or would see, its first tap.
         let from: [*const f32; ROWS] = std::array::from_fn(|r| {
             let row = self.0.source.wrapping_add(self.0.taps[r].1 * slide.widths[0] * channels + channel);
@@ -319,13 +410,17 @@ impl<const ROWS: usize, const STRIDE: usize> Products<'_, ROWS, STRIDE> {
         // SAFETY: the caller vouches for all taps inside the source, and those outside are left out.
         unsafe {
             let mut sums: [[S::V; 3]; ROWS] = std::array::from_fn(|r| {
-                std::array::from_fn(|v| read::<S, WHOLE>(s, to[r].wrapping_add(v * channels), count))
+                std::array::from_fn(|v| read::<S, WHOLE>(s, to[r].wrapping_add(v * group * channels), count))
             });
             if left > 0 {
                 let d = read::<S, WHOLE>(s, gradient, count);
                 for (r, sums) in sums.iter_mut().enumerate() {
                     for (v, sum) in sums.iter_mut().enumerate().skip(1) {
-                        *sum = s.mul_add(read::<S, WHOLE>(s, at(r, v * channels), count), d, *sum);
+                        *sum = s.mul_add(
+                            read_of::<S, GROUPED, WHOLE>(s, at(r, v * channels), [group, lane], count),
+                            d,
+                            *sum,
+                        );
                     }
                 }
             }
@@ -334,20 +429,33 @@ impl<const ROWS: usize, const STRIDE: usize> Products<'_, ROWS, STRIDE> {
             let mut kept = [[s.splat(0.0); 2]; ROWS];
             if S::REGISTERS >= 32 && inner > 0 {
                 for (r, kept) in kept.iter_mut().enumerate() {
-                    kept[0] = read::<S, WHOLE>(s, at(r, i), count);
+                    kept[0] = read_of::<S, GROUPED, WHOLE>(s, at(r, i), [group, lane], count);
                     if STRIDE == 1 {
-                        kept[1] = read::<S, WHOLE>(s, at(r, i + channels), count);
+                        kept[1] = read_of::<S, GROUPED, WHOLE>(s, at(r, i + channels), [group, lane], count);
                     }
                 }
             }
+            // What the next row will be the first to look at.
+            let ahead: [*const f32; STRIDE] = std::array::from_fn(|r| {
+                from[ROWS - 1].wrapping_add((r + 1) * slide.widths[0] * channels + (3 - STRIDE) * channels)
+            });
             for _ in 0..inner {
+                if lane == 0 && self.0.far {
+                    for (row, column) in ahead.iter().flat_map(|row| (0..STRIDE).map(move |column| (row, column))) {
+                        prefetch::<false>(row.wrapping_add(i + column * channels));
+                    }
+                }
                 let d = read::<S, WHOLE>(s, gradient.wrapping_add(j), count);
                 for (r, (sums, kept)) in sums.iter_mut().zip(&mut kept).enumerate() {
                     let keeps = S::REGISTERS >= 32;
-                    let first = if keeps { kept[0] } else { read::<S, WHOLE>(s, at(r, i), count) };
-                    let second =
-                        if keeps && STRIDE == 1 { kept[1] } else { read::<S, WHOLE>(s, at(r, i + channels), count) };
-                    let third = read::<S, WHOLE>(s, at(r, i + 2 * channels), count);
+                    let first =
+                        if keeps { kept[0] } else { read_of::<S, GROUPED, WHOLE>(s, at(r, i), [group, lane], count) };
+                    let second = if keeps && STRIDE == 1 {
+                        kept[1]
+                    } else {
+                        read_of::<S, GROUPED, WHOLE>(s, at(r, i + channels), [group, lane], count)
+                    };
+                    let third = read_of::<S, GROUPED, WHOLE>(s, at(r, i + 2 * channels), [group, lane], count);
                     for (sum, x) in sums.iter_mut().zip([first, second, third]) {
                         *sum = s.mul_add(x, d, *sum);
                     }
@@ -360,13 +468,17 @@ impl<const ROWS: usize, const STRIDE: usize> Products<'_, ROWS, STRIDE> {
                 let d = read::<S, WHOLE>(s, gradient.wrapping_add(j), count);
                 for (r, sums) in sums.iter_mut().enumerate() {
                     for (v, sum) in sums.iter_mut().enumerate().take(2) {
-                        *sum = s.mul_add(read::<S, WHOLE>(s, at(r, i + v * channels), count), d, *sum);
+                        *sum = s.mul_add(
+                            read_of::<S, GROUPED, WHOLE>(s, at(r, i + v * channels), [group, lane], count),
+                            d,
+                            *sum,
+                        );
                     }
                 }
             }
             for (to, sums) in to.iter().zip(sums) {
                 for (v, sum) in sums.into_iter().enumerate() {
-                    write::<S, WHOLE>(s, to.wrapping_add(v * channels), sum, count);
+                    write::<S, WHOLE>(s, to.wrapping_add(v * group * channels), sum, count);
                 }
             }
         }

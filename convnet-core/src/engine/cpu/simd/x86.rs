@@ -140,6 +140,14 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    fn spread(self, a: __m256, group: usize, lane: usize) -> __m256 {
+        unsafe {
+            let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+            let first = _mm256_and_si256(lanes, _mm256_set1_epi32((group as i32).wrapping_neg()));
+            _mm256_permutevar8x32_ps(a, _mm256_add_epi32(first, _mm256_set1_epi32(lane as i32)))
+        }
+    }
+    #[inline(always)]
     unsafe fn load(self, from: *const f32) -> __m256 {
         unsafe { _mm256_loadu_ps(from) }
     }
@@ -229,6 +237,14 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn sum(self, a: __m512) -> f32 {
         unsafe { _mm512_reduce_add_ps(a) }
+    }
+    #[inline(always)]
+    fn spread(self, a: __m512, group: usize, lane: usize) -> __m512 {
+        unsafe {
+            let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+            let first = _mm512_and_si512(lanes, _mm512_set1_epi32((group as i32).wrapping_neg()));
+            _mm512_permutexvar_ps(_mm512_add_epi32(first, _mm512_set1_epi32(lane as i32)), a)
+        }
     }
     #[inline(always)]
     unsafe fn load(self, from: *const f32) -> __m512 {

@@ -72,7 +72,8 @@ fn random_convolutions() {
     }
 }
 
-/// The usual case on maps with long runs of inner columns, and with as many channels as make several vectors.
+/// The usual case on maps with long runs of inner columns, with as many channels as make several vectors, and on one that
+/// no cache near by holds.
 #[test]
 fn usual_convolutions() {
     let random = &mut random(2);
@@ -81,6 +82,7 @@ fn usual_convolutions() {
         (Shape::map(9, 31, 35), 3, 2, Padding::Same),
         (Shape::map(7, 7, 80), 5, 1, Padding::Same),
         (Shape::map(12, 21, 64), 3, 1, Padding::Valid),
+        (Shape::map(70, 50, 40), 3, 1, Padding::Same),
     ] {
         let axis = Axis { window, stride, dilation: 1, padding };
         let (vertical, horizontal, activation) = (axis, axis, Activation::Relu);

@@ -61,10 +61,34 @@ fn large_convolutions() {
         (Shape::map(6, 5, 96), 144, 2, 1, 2),
         (Shape::map(5, 5, 64), 64, 4, 1, 25),
         (Shape::map(9, 9, 64), 64, 16, 2, 3),
+        // More than the caches near by hold.
+        (Shape::map(47, 45, 64), 64, 16, 1, 1),
     ] {
         let axis = Axis { window: 3, stride, dilation: 1, padding: Padding::Same };
         let (vertical, horizontal, activation) = (axis, axis, Activation::Relu);
         check(random, Spec { filters, vertical, horizontal, groups, activation, use_bias: true }, input, images);
+    }
+}
+
+/// Groups that are shuffles of a vector: every width at which tiles begin, end, overlap or do not fit, and windows that
+/// do not slide. Channels end within a vector or with it.
+#[test]
+fn groups_of_few_channels() {
+    let random = &mut random(4);
+    for case in 0..90 {
+        let group = [2, 4, 8][case % 3];
+        let groups = random.random_range(1..=40 / group).max(2);
+        let ([mut vertical, mut horizontal], [mut height, mut width]) = axes(random);
+        if case % 2 == 0 {
+            let stride = 1 + case / 2 % 2;
+            vertical = Axis { window: 3, stride, dilation: 1, ..vertical };
+            horizontal = vertical;
+            [height, width] = [random.random_range(5..=8), 5 + case / 4];
+        }
+        let (channels, activation) = (group * groups, ACTIVATIONS[case % ACTIVATIONS.len()]);
+        let spec = Spec { filters: channels, vertical, horizontal, groups, activation, use_bias: random.random() };
+        let images = random.random_range(1..=3);
+        check(random, spec, Shape::map(height, width, channels), images);
     }
 }
 
