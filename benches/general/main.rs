@@ -7,7 +7,8 @@
 //!
 //! Words select the rows whose names contain one of them; the whole table takes about a minute and a half. One thread, 8
 //! images a call (1 for maps of 112 and more), random values, the level that `CONVNET_SIMD` allows. Each figure is the
-//! least of many calls. Backward has the gradients of weights and of input together, twice the arithmetic of forward.
+//! least of many calls. Backward has the gradients of weights and of input together, twice the arithmetic of forward; of
+//! a first layer that of the weights alone.
 //!
 //! GFLOP/s counts the multiplications and additions of the layer's definition, taps on the border's zeros included. GB/s
 //! counts what a call must touch at least once: forward input, weights and output; backward input, output, the gradient
@@ -100,11 +101,15 @@ fn measure(row: &Row, level: Level) -> Vec<(&'static str, f64, [usize; 2])> {
             let flops = rows::flops(&op, row);
             let weights = rows::weights(&op, row);
             let mut call = call(rows::kernel(&op, row, exact, level), row, weights);
+            if row.first() {
+                call.d_input = None;
+            }
             let forward = least(CALLS, TIME, || call.forward());
             let gradient = random(call.output.len());
             let backward = least(CALLS, TIME, || call.backward(&gradient));
-            let bytes = [input + 4 * weights + output, 2 * input + 8 * weights + 2 * output];
-            vec![("forward", forward, [flops, bytes[0]]), ("backward", backward, [2 * flops, bytes[1]])]
+            let gradients = if row.first() { 1 } else { 2 };
+            let bytes = [input + 4 * weights + output, gradients * input + 8 * weights + 2 * output];
+            vec![("forward", forward, [flops, bytes[0]]), ("backward", backward, [gradients * flops, bytes[1]])]
         }
         Work::Statistics(passes) => {
             let (x, d_y, mut y) = (random(input / 4), random(input / 4), Floats::zeros(input / 4));

@@ -12,11 +12,11 @@ use convnet::shape::{Axis, Padding, Shape};
 
 /// What is measured.
 pub enum Work {
-    /// A layer's kernel: the one that `exact` models take, or the general one.
+    /// A layer's kernel: the general one if the row's name says so, else the one that models take.
     Layer {
         /// The layer.
         op: Op,
-        /// See above.
+        /// Whether the model is an `exact` one.
         exact: bool,
     },
     /// The passes of a training step's batch normalisation.
@@ -35,6 +35,13 @@ pub struct Row {
     pub output: Shape,
     /// and for how many images a call.
     pub images: usize,
+}
+
+impl Row {
+    /// Whether nobody asks for the gradient of the input.
+    pub fn first(&self) -> bool {
+        self.name.contains("first layer")
+    }
 }
 
 /// A window along an axis, within zeros.
@@ -69,11 +76,11 @@ pub fn weights(op: &Op, row: &Row) -> usize {
 
 /// The kernel of a row.
 pub fn kernel(op: &Op, row: &Row, exact: bool, level: Level) -> Box<dyn Kernel> {
-    let kernel = if exact {
-        choose(&[(*op, row.input, row.output)], false, Arithmetic { exact: true, level, ..Arithmetic::default() })
-            .map(|(kernel, _)| kernel)
-    } else {
+    let kernel = if row.name.contains("general") {
         select(op, row.input, row.output, op.activation(), level)
+    } else {
+        choose(&[(*op, row.input, row.output)], row.first(), Arithmetic { exact, level, ..Arithmetic::default() })
+            .map(|(kernel, _)| kernel)
     };
     kernel.expect("every row has a kernel")
 }
@@ -162,6 +169,11 @@ fn convolutions(table: &mut Table) {
         table.conv(&format!("conv 3x3 groups {groups}"), [axis(3, 1, 1); 2], groups, sizes);
     }
     table.conv("conv 3x3 strides 2 groups 32", [axis(3, 2, 1); 2], 32, [28, 256, 256]);
+    for (channels, filters) in [(1, 32), (3, 32), (1, 8), (1, 1)] {
+        table.conv("conv 3x3 first layer", [axis(3, 1, 1); 2], 1, [28, channels, filters]);
+    }
+    table.conv("conv 5x5 first layer", [axis(5, 1, 1); 2], 1, [28, 1, 6]);
+    table.conv("conv 7x7 strides 2 first layer", [axis(7, 2, 1); 2], 1, [224, 3, 64]);
     for (channels, filters) in [(1, 32), (2, 32), (3, 32), (4, 32), (8, 32), (12, 32), (15, 24)] {
         table.conv("conv 3x3 few channels", [axis(3, 1, 1); 2], 1, [28, channels, filters]);
     }

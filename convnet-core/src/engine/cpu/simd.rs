@@ -150,6 +150,8 @@ pub trait Simd: Select<<Self as Simd>::V> + Send + Sync + 'static {
     fn if_nan(self, x: Self::V, a: Self::V, b: Self::V) -> Self::V;
     /// The sum of all lanes, in an order fixed by the level.
     fn sum(self, a: Self::V) -> f32;
+    /// In each lane the value of the lane whose number the bits of `index` have there, below [`Simd::LANES`].
+    fn permute(self, a: Self::V, index: Self::V) -> Self::V;
     /// In each group of so many neighbouring lanes, a power of two up to [`Simd::LANES`], the value of its lane `lane` <
     /// `group` in all lanes.
     fn spread(self, a: Self::V, group: usize, lane: usize) -> Self::V;
@@ -278,6 +280,10 @@ impl Simd for Portable {
     #[inline(always)]
     fn sum(self, a: Self::V) -> f32 {
         a.iter().sum()
+    }
+    #[inline(always)]
+    fn permute(self, a: Self::V, index: Self::V) -> Self::V {
+        index.map(|index| a[index.to_bits() as usize % WIDTH])
     }
     #[inline(always)]
     fn spread(self, a: Self::V, group: usize, lane: usize) -> Self::V {

@@ -50,6 +50,7 @@ mod planar;
 mod pooling_window;
 pub mod rectifiers;
 pub mod rescaling;
+pub mod single_channel;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
@@ -109,7 +110,14 @@ pub fn choose(layers: &[(Op, Shape, Shape)], first: bool, arithmetic: Arithmetic
         return Some((dense(spec, input.len(), first, arithmetic), 1));
     }
     let general = || Some((select(&op, input, output, op.activation(), arithmetic.level)?, 1));
-    fast3x3::select(layers, first, arithmetic).or_else(general)
+    fast3x3::select(layers, first, arithmetic).or_else(|| single_channel(layers[0], arithmetic)).or_else(general)
+}
+
+/// The kernel of a convolution of one channel with few filters.
+fn single_channel((op, input, output): (Op, Shape, Shape), arithmetic: Arithmetic) -> Option<(Box<dyn Kernel>, usize)> {
+    let Op::Conv2D(spec) = op else { return None };
+    let kernel = single_channel::SingleChannel::new(&spec, input, output, spec.activation, arithmetic.level)?;
+    (!arithmetic.exact).then(|| (Box::new(kernel) as Box<dyn Kernel>, 1))
 }
 
 /// The kernel of a dense layer on vectors of `features` values. `first`: nobody asks for the gradient of the input.

@@ -140,6 +140,10 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    fn permute(self, a: __m256, index: __m256) -> __m256 {
+        unsafe { _mm256_permutevar8x32_ps(a, _mm256_castps_si256(index)) }
+    }
+    #[inline(always)]
     fn spread(self, a: __m256, group: usize, lane: usize) -> __m256 {
         unsafe {
             let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -237,6 +241,10 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn sum(self, a: __m512) -> f32 {
         unsafe { _mm512_reduce_add_ps(a) }
+    }
+    #[inline(always)]
+    fn permute(self, a: __m512, index: __m512) -> __m512 {
+        unsafe { _mm512_permutexvar_ps(_mm512_castps_si512(index), a) }
     }
     #[inline(always)]
     fn spread(self, a: __m512, group: usize, lane: usize) -> __m512 {
