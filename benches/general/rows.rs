@@ -12,11 +12,11 @@ use convnet::shape::{Axis, Padding, Shape};
 
 /// What is measured.
 pub enum Work {
-    /// A layer's kernel: the general one if the row's name says so, else the one that models take.
+    /// A layer's kernel: the one that models take, if they are `exact` or the layer is their first, and else the general one.
     Layer {
         /// The layer.
         op: Op,
-        /// Whether the model is an `exact` one.
+        /// See above.
         exact: bool,
     },
     /// The passes of a training step's batch normalisation.
@@ -33,15 +33,10 @@ pub struct Row {
     pub input: Shape,
     /// see above,
     pub output: Shape,
-    /// and for how many images a call.
+    /// for how many images a call,
     pub images: usize,
-}
-
-impl Row {
-    /// Whether nobody asks for the gradient of the input.
-    pub fn first(&self) -> bool {
-        self.name.contains("first layer")
-    }
+    /// and whether as a model's first layer, whose input's gradient nobody asks for.
+    pub first: bool,
 }
 
 /// A window along an axis, within zeros.
@@ -76,11 +71,11 @@ pub fn weights(op: &Op, row: &Row) -> usize {
 
 /// The kernel of a row.
 pub fn kernel(op: &Op, row: &Row, exact: bool, level: Level) -> Box<dyn Kernel> {
-    let kernel = if row.name.contains("general") {
-        select(op, row.input, row.output, op.activation(), level)
-    } else {
-        choose(&[(*op, row.input, row.output)], row.first(), Arithmetic { exact, level, ..Arithmetic::default() })
+    let kernel = if exact || row.first {
+        choose(&[(*op, row.input, row.output)], row.first, Arithmetic { exact, level, ..Arithmetic::default() })
             .map(|(kernel, _)| kernel)
+    } else {
+        select(op, row.input, row.output, op.activation(), level)
     };
     kernel.expect("every row has a kernel")
 }
@@ -93,7 +88,8 @@ struct Table {
 impl Table {
     fn add(&mut self, name: String, op: Op, exact: bool, input: Shape, output: Shape) {
         let images = if input.is_map() && input.height() >= 112 { 1 } else { 8 };
-        self.rows.push(Row { name, work: Work::Layer { op, exact }, input, output, images });
+        let first = name.contains("first layer");
+        self.rows.push(Row { name, work: Work::Layer { op, exact }, input, output, images, first });
     }
 
     /// A layer whose window slides over a map of `size` × `size` × `channels`; the name is `what` with the shapes.
@@ -169,7 +165,7 @@ fn convolutions(table: &mut Table) {
         table.conv(&format!("conv 3x3 groups {groups}"), [axis(3, 1, 1); 2], groups, sizes);
     }
     table.conv("conv 3x3 strides 2 groups 32", [axis(3, 2, 1); 2], 32, [28, 256, 256]);
-    for (channels, filters) in [(1, 32), (3, 32), (1, 8), (1, 1)] {
+    for (channels, filters) in [(1, 32), (3, 32), (1, 12), (1, 8), (1, 5), (1, 1)] {
         table.conv("conv 3x3 first layer", [axis(3, 1, 1); 2], 1, [28, channels, filters]);
     }
     table.conv("conv 5x5 first layer", [axis(5, 1, 1); 2], 1, [28, 1, 6]);
@@ -211,7 +207,7 @@ fn dense_layers(table: &mut Table) {
             let op = Op::Dense(dense::Spec { units, activation: Activation::Relu, use_bias: true });
             let (input, output) = (Shape::vector(features), Shape::vector(units));
             let (name, work) = (format!("dense, {images} of {features} to {units}"), Work::Layer { op, exact: false });
-            table.rows.push(Row { name, work, input, output, images });
+            table.rows.push(Row { name, work, input, output, images, first: false });
         }
     }
 }
@@ -236,7 +232,8 @@ fn passes(table: &mut Table, level: Level) {
     for map in [Shape::map(28, 28, 64), Shape::map(14, 14, 512), Shape::map(14, 14, 20)] {
         table.add(format!("normalization, moving, {map}"), Op::BatchNormalization(spec), false, map, map);
         let work = Work::Statistics(BatchStatistics::new(spec, map.channels(), level));
-        table.rows.push(Row { name: format!("normalization, {map}"), work, input: map, output: map, images: 8 });
+        let name = format!("normalization, {map}");
+        table.rows.push(Row { name, work, input: map, output: map, images: 8, first: false });
     }
     let map = Shape::map(28, 28, 64);
     for activation in [Activation::Relu, Activation::Sigmoid, Activation::Tanh] {

@@ -150,7 +150,8 @@ pub trait Simd: Select<<Self as Simd>::V> + Send + Sync + 'static {
     fn if_nan(self, x: Self::V, a: Self::V, b: Self::V) -> Self::V;
     /// The sum of all lanes, in an order fixed by the level.
     fn sum(self, a: Self::V) -> f32;
-    /// In each lane the value of the lane whose number the bits of `index` have there, below [`Simd::LANES`].
+    /// In each lane the value of the lane whose number the bits of `index` have there, below [`Simd::LANES`]. Such an
+    /// index is loaded and nothing else: what arithmetic makes of these bits is up to the machine.
     fn permute(self, a: Self::V, index: Self::V) -> Self::V;
     /// In each group of so many neighbouring lanes, a power of two up to [`Simd::LANES`], the value of its lane `lane` <
     /// `group` in all lanes.
@@ -323,8 +324,48 @@ mod x86;
 
 #[cfg(test)]
 mod tests {
-    use super::{LEVEL_VARIABLE, Level};
+    use super::{LEVEL_VARIABLE, Level, Simd, Vectorized, vectorize};
     use std::process::Command;
+
+    /// The numbers of the lanes, shuffled: by an index that turns them around, and within groups.
+    struct Shuffles;
+
+    impl Vectorized for Shuffles {
+        type Output = (Vec<f32>, Vec<(usize, usize, Vec<f32>)>);
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> Self::Output {
+            let numbers: Vec<f32> = (0..S::LANES).map(|lane| lane as f32).collect();
+            let turned: Vec<f32> = (0..S::LANES as u32).rev().map(f32::from_bits).collect();
+            let mut to = vec![f32::NAN; S::LANES];
+            // SAFETY: all have as many floats as lanes.
+            unsafe {
+                let numbers = s.load(numbers.as_ptr());
+                s.store(to.as_mut_ptr(), s.permute(numbers, s.load(turned.as_ptr())));
+                let around = to.clone();
+                let mut spread = Vec::new();
+                for group in [1, 2, 4, 8] {
+                    for lane in 0..group {
+                        s.store(to.as_mut_ptr(), s.spread(numbers, group, lane));
+                        spread.push((group, lane, to.clone()));
+                    }
+                }
+                (around, spread)
+            }
+        }
+    }
+
+    #[test]
+    fn shuffles() {
+        for level in Level::available() {
+            let (around, spread) = vectorize(level, Shuffles);
+            let lanes = around.len();
+            assert_eq!(around, (0..lanes).rev().map(|lane| lane as f32).collect::<Vec<f32>>(), "{level:?}");
+            for (group, lane, values) in spread {
+                let expected: Vec<f32> = (0..lanes).map(|i| (i / group * group + lane) as f32).collect();
+                assert_eq!(values, expected, "{level:?}: lane {lane} of groups of {group}");
+            }
+        }
+    }
 
     /// What this very test prints in a process of its own, where it detects the level twice: the level, and stderr.
     fn detected(value: &str) -> (String, String) {

@@ -63,6 +63,9 @@ fn large_convolutions() {
         (Shape::map(9, 9, 64), 64, 16, 2, 3),
         // More than the caches near by hold.
         (Shape::map(47, 45, 64), 64, 16, 1, 1),
+        // More channels than go down a map together.
+        (Shape::map(4, 9, 264), 264, 33, 1, 2),
+        (Shape::map(5, 4, 264), 264, 66, 2, 1),
     ] {
         let axis = Axis { window: 3, stride, dilation: 1, padding: Padding::Same };
         let (vertical, horizontal, activation) = (axis, axis, Activation::Relu);
