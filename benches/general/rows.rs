@@ -12,7 +12,7 @@ use convnet::shape::{Axis, Padding, Shape};
 
 /// What is measured.
 pub enum Work {
-    /// A layer's kernel: the one that models take, if they are `exact` or the layer is their first, and else the general one.
+    /// A layer's kernel: of an `exact` model, of a first layer and of groups the one that models take, else the general one.
     Layer {
         /// The layer.
         op: Op,
@@ -71,7 +71,8 @@ pub fn weights(op: &Op, row: &Row) -> usize {
 
 /// The kernel of a row.
 pub fn kernel(op: &Op, row: &Row, exact: bool, level: Level) -> Box<dyn Kernel> {
-    let kernel = if exact || row.first {
+    let groups = matches!(op, Op::Conv2D(spec) if spec.groups > 1);
+    let kernel = if exact || row.first || groups {
         choose(&[(*op, row.input, row.output)], row.first, Arithmetic { exact, level, ..Arithmetic::default() })
             .map(|(kernel, _)| kernel)
     } else {

@@ -65,7 +65,7 @@ impl DepthwiseConv2D {
         DepthwiseConv2D::of(axes, channels, [input, output], (activation, spec.use_bias), level)
     }
 
-    /// The convolution `spec`, if its groups are of a kind that the level knows.
+    /// The convolution `spec`, if its groups, several channels each, are of a kind that the level knows.
     pub fn in_groups(
         spec: &conv2d::Spec,
         input: Shape,
@@ -74,7 +74,8 @@ impl DepthwiseConv2D {
         level: Level,
     ) -> Option<Self> {
         let group = input.channels() / spec.groups;
-        let known = GROUPS.contains(&group) && 2 * group <= Widths::of(level).lanes && level > Level::Portable;
+        let known =
+            group > 1 && GROUPS.contains(&group) && 2 * group <= Widths::of(level).lanes && level > Level::Portable;
         let axes = [&spec.vertical, &spec.horizontal];
         let all = || DepthwiseConv2D::of(axes, [group, 1], [input, output], (activation, spec.use_bias), level);
         (known && spec.filters == input.channels()).then(all)

@@ -11,8 +11,9 @@
 //! The kernel's gradient takes some rows of the maps at a time, which all groups find in the cache: each takes only
 //! a part of every line.
 //!
-//! A convolution with one channel a group is a depthwise one, whose kernel even has the same layout, and groups of a few
-//! channels with as many filters are little else: [`select`] takes [`super::depthwise_conv2d`] for them.
+//! A convolution with one channel a group is a depthwise one, whose kernel even has the same layout: [`select`] takes
+//! [`super::depthwise_conv2d`] for it. Groups of a few channels with as many filters are little else, but for the order of
+//! sums: where that is free, [`super::choose`] does the same.
 
 use super::activate::{activate, activate_backward, add_rows};
 use super::depthwise_conv2d::DepthwiseConv2D;
@@ -34,10 +35,7 @@ const POSITIONS: usize = 256;
 /// The kernel of a convolution in groups.
 pub fn select(spec: Spec, input: Shape, output: Shape, activation: Activation, level: Level) -> Box<dyn Kernel> {
     if spec.groups != input.channels() {
-        return match DepthwiseConv2D::in_groups(&spec, input, output, activation, level) {
-            Some(kernel) => Box::new(kernel),
-            None => Box::new(GroupedConv2D::new(spec, input, output, activation, level)),
-        };
+        return Box::new(GroupedConv2D::new(spec, input, output, activation, level));
     }
     let Spec { vertical, horizontal, use_bias, .. } = spec;
     let depth_multiplier = spec.filters / spec.groups;

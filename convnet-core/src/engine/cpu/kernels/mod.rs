@@ -5,8 +5,7 @@
 //!
 //! - Convolution ([`conv2d`], [`grouped_conv2d`]) and dense layers are the matrix product of [`gemm`] over offset tables.
 //!   Few filters, and small groups, have positions instead of filters as its columns ([`planar`]).
-//! - [`depthwise_conv2d`] has no product to share: its positions gather from the map, vectors of channels at a time. So do
-//!   groups of 2, 4 and 8 channels with as many filters.
+//! - [`depthwise_conv2d`] has no product to share: its positions gather from the map, vectors of channels at a time.
 //! - [`max_pooling2d`], [`average_pooling2d`], [`global_pooling2d`], [`zero_padding2d`] and [`up_sampling2d`] move, choose
 //!   and mix the values of a map.
 //! - [`activation`] (on [`activate`], which other kernels share), [`rectifiers`], [`rescaling`] and [`dropout`] are passes
@@ -16,8 +15,9 @@
 //! - [`merge`] is for `Add` and `Concatenate`, which are no kernels, since those have one input.
 //!
 //! [`fast3x3`] has fused kernels for the blocks that most convnets are made of, [`single_channel`] one for first layers
-//! of few filters, and `tiled_dense` is for dense layers where bfloat16 is allowed; [`choose`] takes them where they
-//! fit. Those for the tile unit multiply by `amx_product`, with weights as `amx_panels` lays them.
+//! of few filters; [`depthwise_conv2d`] has one for groups of few channels, and `tiled_dense` is for dense layers where
+//! bfloat16 is allowed. [`choose`] takes them where they fit. Those for the tile unit multiply by `amx_product`, with
+//! weights as `amx_panels` lays them.
 
 pub mod activate;
 pub mod activation;
@@ -110,26 +110,26 @@ pub fn choose(layers: &[(Op, Shape, Shape)], first: bool, arithmetic: Arithmetic
     if let Op::Dense(spec) = op {
         return Some((dense(spec, input.len(), first, arithmetic), 1));
     }
-    if let Op::Conv2D(spec) = op
-        && arithmetic.exact
-        && (2..input.channels()).contains(&spec.groups)
-    {
-        // In the order of the kernel, which groups of few channels do not keep.
-        let kernel = grouped_conv2d::GroupedConv2D::new(spec, input, output, spec.activation, arithmetic.level);
-        return Some((Box::new(kernel), 1));
-    }
     let general = || Some((select(&op, input, output, op.activation(), arithmetic.level)?, 1));
-    fast3x3::select(layers, first, arithmetic).or_else(|| single_channel(layers[0], arithmetic)).or_else(general)
+    fast3x3::select(layers, first, arithmetic).or_else(|| of_few_channels(layers[0], arithmetic)).or_else(general)
 }
 
-/// The kernel of a convolution of one channel with few filters.
-fn single_channel((op, input, output): (Op, Shape, Shape), arithmetic: Arithmetic) -> Option<(Box<dyn Kernel>, usize)> {
+/// The kernel of a convolution of one channel with few filters, or of groups of few channels. They sum in another order
+/// than the kernel's.
+fn of_few_channels(
+    (op, input, output): (Op, Shape, Shape),
+    Arithmetic { exact, level, .. }: Arithmetic,
+) -> Option<(Box<dyn Kernel>, usize)> {
     let Op::Conv2D(spec) = op else { return None };
-    if arithmetic.exact {
+    if exact {
         return None;
     }
-    let kernel = single_channel::SingleChannel::new(&spec, input, output, spec.activation, arithmetic.level)?;
-    Some((Box::new(kernel), 1))
+    let kernel: Box<dyn Kernel> = if spec.groups > 1 {
+        Box::new(depthwise_conv2d::DepthwiseConv2D::in_groups(&spec, input, output, spec.activation, level)?)
+    } else {
+        Box::new(single_channel::SingleChannel::new(&spec, input, output, spec.activation, level)?)
+    };
+    Some((kernel, 1))
 }
 
 /// The kernel of a dense layer on vectors of `features` values. `first`: nobody asks for the gradient of the input.

@@ -12,7 +12,7 @@ use crate::shape::{Axis, Padding, Shape};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-/// Checks the kernel of the family, and the one that is selected.
+/// Checks the kernel of the family, the one that is selected, and the one that models take.
 fn check(random: &mut StdRng, spec: Spec, input: Shape, images: usize) {
     let output = behind([spec.vertical, spec.horizontal], input, spec.filters);
     let window = spec.vertical.window * spec.horizontal.window * input.channels() / spec.groups;
@@ -23,7 +23,9 @@ fn check(random: &mut StdRng, spec: Spec, input: Shape, images: usize) {
     for level in Level::available() {
         let own = GroupedConv2D::new(spec, input, output, spec.activation, level);
         let selected = select(&Op::Conv2D(spec), input, output, spec.activation, level).expect("a kernel");
-        for (what, kernel) in [("own", &own as &dyn Kernel), ("selected", &*selected)] {
+        let arithmetic = Arithmetic { level, ..Arithmetic::default() };
+        let (chosen, _) = choose(&[(Op::Conv2D(spec), input, output)], false, arithmetic).expect("a kernel");
+        for (what, kernel) in [("own", &own as &dyn Kernel), ("selected", &*selected), ("chosen", &*chosen)] {
             let name = format!("{level:?}, {what}: {spec:?} on {images} × {input}");
             let case = Case { name, kernel, images, weights: &weights, input: &x, d_output: &d };
             case.check(&y, |y| {
