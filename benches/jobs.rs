@@ -55,15 +55,20 @@ fn main() -> convnet::Result<()> {
     }
     let limits = Limits::read();
     for job in jobs {
-        let (median, least) = match (job.as_str(), job.strip_prefix("mnist_infer_").map(str::parse)) {
+        let (name, count) = job.split_once("_infer_").unwrap_or((&job, ""));
+        let (median, least) = match (name, count.parse().ok()) {
             ("mnist_train", _) => train_digits(limits)?,
             ("mnist_fit", _) => fit_digits(limits)?,
             ("cats_train", _) => train_cats(limits)?,
             ("lenet_train", _) => train_noise::<LeNet, 28, 1>(limits)?,
             ("resnet_train", _) => train_noise::<ResNet, 32, 3>(limits)?,
             ("mobilenet_train", _) => train_noise::<MobileNet, 96, 3>(limits)?,
+            ("vgg16", Some(count)) => infer::<Vgg16>(limits, &noise(count * 150 * 150 * 3))?,
             ("vgg16_infer", _) => infer::<Vgg16>(limits, &noise(8 * 150 * 150 * 3))?,
-            (_, Some(Ok(count))) => infer::<Digits>(limits, &digits(count)?)?,
+            ("mnist", Some(count)) => infer::<Digits>(limits, &digits(count)?)?,
+            ("lenet", Some(count)) => infer::<LeNet>(limits, &noise(count * 28 * 28))?,
+            ("resnet", Some(count)) => infer::<ResNet>(limits, &noise(count * 32 * 32 * 3))?,
+            ("mobilenet", Some(count)) => infer::<MobileNet>(limits, &noise(count * 96 * 96 * 3))?,
             _ => {
                 println!("convnet {job} does not apply");
                 continue;

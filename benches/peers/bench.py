@@ -7,8 +7,9 @@ Peers: keras (TensorFlow), torch, torch_cl (channels-last), onnxruntime, openvin
 processor has bf16; the others compute in f32).
 Jobs: mnist_train (batch 64, one step: forward, backward, RMSprop, on the same images again and again), mnist_fit (the same
 steps over the training set, batch after batch), mnist_infer_1, mnist_infer_64, mnist_infer_1000,
-cats_train (the 150x150 net of section 5.2, batch 32), vgg16_infer (the convolutional base at 150x150, 8 images), lenet_train,
-resnet_train, mobilenet_train (networks of other kinds, see nets.py, batch 64, one step).
+cats_train (the 150x150 net of section 5.2, batch 32), vgg16_infer (the convolutional base at 150x150, 8 images; vgg16_infer_1: one), and of
+networks of other kinds (lenet, resnet, mobilenet, see nets.py) lenet_train (batch 64, one step), lenet_infer_1,
+lenet_infer_64 and so on.
 A line a job: peer, job, median and least milliseconds. MNIST jobs run on real images where CONVNET_DATA is set:
 kernels that skip zeros are only fairly measured on real data.
 """
@@ -16,6 +17,8 @@ import gzip, itertools, os, sys, time
 import numpy as np
 import nets
 
+# Images of its jobs.
+VGG16 = {"vgg16_infer": 8, "vgg16_infer_1": 1}
 THREADS = int(os.environ.get("THREADS", os.cpu_count() or 1))
 
 
@@ -55,6 +58,12 @@ def noise(*shape):
     return np.random.default_rng(0).random(shape, np.float32)
 
 
+def inference(job):
+    """The network and the images of lenet_infer_64 and the like."""
+    name, _, count = job.partition("_infer_")
+    return (name, noise(int(count), *nets.SHAPES[name])) if name in nets.SHAPES and count else (None, None)
+
+
 def keras_job(job):
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -87,9 +96,13 @@ def keras_job(job):
         name = job.removesuffix("_train"); net = nets.keras_net(name); net.compile("rmsprop", "categorical_crossentropy")
         x, y = tf.constant(noise(nets.BATCH, *nets.SHAPES[name])), tf.one_hot(np.arange(nets.BATCH) * 7 % 10, 10)
         return lambda: net.train_on_batch(x, y)
-    if job == "vgg16_infer":
+    name, x = inference(job)
+    if name:
+        net = nets.keras_net(name); call = tf.function(lambda t: net(t, training=False)); x = tf.constant(x)
+        return lambda: call(x).numpy()
+    if job in VGG16:
         net = keras.applications.VGG16(weights=None, include_top=False, input_shape=(150, 150, 3))
-        call = tf.function(lambda t: net(t, training=False)); x = tf.constant(noise(8, 150, 150, 3))
+        call = tf.function(lambda t: net(t, training=False)); x = tf.constant(noise(VGG16[job], 150, 150, 3))
         return lambda: call(x).numpy()
 
 
@@ -143,8 +156,11 @@ def torch_job(job, channels_last):
     if job.removesuffix("_train") in nets.SHAPES:
         name = job.removesuffix("_train"); x = noise(nets.BATCH, *nets.SHAPES[name]); y = torch.from_numpy(np.arange(nets.BATCH) * 7 % 10)
         return train(nets.torch_net(name).to(memory_format=form), [(image(x), y)], F.cross_entropy, 1e-3)
-    if job == "vgg16_infer":
-        return infer(vgg, image(noise(8, 150, 150, 3)))
+    name, x = inference(job)
+    if name:
+        return infer(nets.torch_net(name).to(memory_format=form), image(x))
+    if job in VGG16:
+        return infer(vgg, image(noise(VGG16[job], 150, 150, 3)))
 
 
 def onnx_job(job, engine):
@@ -152,8 +168,10 @@ def onnx_job(job, engine):
     digits, _, vgg = torch_nets()
     if job.startswith("mnist_infer_"):
         net, x = digits, mnist(int(job[12:]))[0]
-    elif job == "vgg16_infer":
-        net, x = vgg, noise(8, 150, 150, 3)
+    elif job in VGG16:
+        net, x = vgg, noise(VGG16[job], 150, 150, 3)
+    elif inference(job)[0]:
+        name, x = inference(job); net = nets.torch_net(name)
     else:
         return None
     x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
