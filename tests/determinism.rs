@@ -7,6 +7,8 @@ use convnet::engine::cpu::simd::Level;
 use convnet::prelude::*;
 use convnet::shape::size::Map;
 use digits::Digits as Net;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 convnet! {
     /// Lanes meet at its normalisations, its dropout is random, and gradients of several layers are added up.
@@ -46,6 +48,26 @@ convnet! {
         Input(28, 28, 1),
         Flatten(),
         Dense(704, activation = "relu"),
+        Dense(10, activation = "softmax"),
+    ];
+
+    /// Its layers are so long that threads share them out where there is a single image.
+    type Large = [
+        Input(64, 64, 3),
+        Conv2D(32, (3, 3), padding = "same", use_bias = false),
+        BatchNormalization(),
+        ReLU(),
+        DepthwiseConv2D((3, 3), padding = "same", activation = "tanh"),
+        Conv2D(64, (1, 1), activation = "relu"),
+        Add([Conv2D(64, (3, 3), padding = "same", activation = "sigmoid"), BatchNormalization()], []),
+        ReLU(max_value = 6.0),
+        AveragePooling2D((3, 3), strides = 1),
+        Concatenate([MaxPooling2D((3, 3), strides = 2)], [Conv2D(48, (3, 3), strides = 2)]),
+        Conv2D(256, (3, 3), activation = "relu"),
+        MaxPooling2D((2, 2)),
+        Conv2D(256, (3, 3), padding = "same"),
+        Flatten(),
+        Dense(256, activation = "tanh"),
         Dense(10, activation = "softmax"),
     ];
 }
@@ -149,6 +171,29 @@ fn no_image_sees_those_that_it_is_predicted_with() {
                 let found: Vec<u32> = runs.flat_map(|images| bits(&model.predict(images).unwrap())).collect();
                 assert!(found == all, "{count} at a time, {level:?}, exact: {exact}");
             }
+        }
+    }
+}
+
+#[test]
+fn so_it_is_where_threads_share_an_image() {
+    const IMAGES: usize = 4;
+    let mut noise = StdRng::seed_from_u64(5);
+    let images: Vec<f32> = (0..IMAGES * 64 * 64 * 3).map(|_| noise.random()).collect();
+    for (level, exact) in Level::available().into_iter().flat_map(|level| [(level, false), (level, true)]) {
+        let predict = |threads: usize, images: &[f32]| {
+            let mut model = Model::<Large>::compile(Sgd::default(), CategoricalCrossentropy::default())
+                .seed(3)
+                .level(level)
+                .exact(exact)
+                .threads(threads);
+            bits(&model.predict(images).unwrap())
+        };
+        let expected = predict(1, &images);
+        assert!(expected.chunks(10).any(|row| row != &expected[..10]), "the outputs are not all alike");
+        for (threads, count) in [(2, 1), (3, 1), (8, 1), (8, 4)] {
+            let found = predict(threads, &images[..count * 64 * 64 * 3]);
+            assert!(found == expected[..count * 10], "{count} on {threads} threads, {level:?}, exact: {exact}");
         }
     }
 }

@@ -30,6 +30,16 @@ impl<'a, T> Disjoint<'a, T> {
         Disjoint { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Where they lie. To be written to under the promise of [`Disjoint::part`].
+    pub fn as_mut_ptr(&self) -> *mut T {
+        self.start
+    }
+
     /// Whether there is nothing to hand out.
     pub fn is_empty(&self) -> bool {
         self.len == 0

@@ -4,6 +4,9 @@
 //! of the input; the gradient of the weights is summed over the images of the call. The executor owns all memory; a
 //! kernel says beforehand how much it wants, and allocates nothing.
 
+use super::disjoint::Disjoint;
+use std::ops::Range;
+
 /// A piece of a network, compiled for fixed shapes.
 pub trait Kernel: Send + Sync {
     /// Floats of scratch that one worker needs for a call with `images` images. Contents are undefined at the start.
@@ -34,6 +37,19 @@ pub trait Kernel: Send + Sync {
 
     /// Computes the outputs.
     fn forward(&self, pass: Forward<'_>);
+
+    /// In how many parts, of at most `most`, several threads may share the forward pass of one image with so many outputs.
+    fn parts(&self, _outputs: usize, _most: usize) -> usize {
+        1
+    }
+
+    /// Computes one of several [`Kernel::parts`], to the bit as [`Kernel::forward`] does.
+    ///
+    /// # Safety
+    /// Nobody uses the output but other parts of the same pass, and of these each is computed by one thread.
+    unsafe fn forward_part(&self, _pass: Shared<'_>) {
+        unreachable!("a kernel that has parts computes them");
+    }
 
     /// Whether a [`Kernel::backward`] that accumulates sums over its images first, from zero, so that the bits are those
     /// of a sum that was made elsewhere and then added. Otherwise it may go on with the sum that it finds.
@@ -79,6 +95,93 @@ pub struct Forward<'a> {
     pub kept: &'a mut [u8],
     /// Free to use.
     pub scratch: &'a mut [f32],
+}
+
+/// One of several parts of a piece of work.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    /// Its number.
+    pub number: usize,
+    /// How many there are.
+    pub of: usize,
+}
+
+/// Operations, or values that go through memory, which are worth a thread of their own: a few microseconds.
+/// In the tests every kernel has as many parts as there are places to cut.
+const WORTH: usize = if cfg!(test) { 1 } else { 1 << 18 };
+
+impl Part {
+    /// How many parts, of at most `most`, so many operations are worth that can be cut in so many places.
+    pub fn worth(operations: usize, places: usize, most: usize) -> usize {
+        (operations / WORTH).min(places).clamp(1, most)
+    }
+
+    /// This part's share of `0..len`, cut at multiples of `step`.
+    pub fn share(self, len: usize, step: usize) -> Range<usize> {
+        let cut = |part: usize| (part * len.div_ceil(step) / self.of * step).min(len);
+        cut(self.number)..cut(self.number + 1)
+    }
+}
+
+/// What [`Kernel::forward_part`] works on: a part of the forward pass of one image, for which no backward pass follows.
+pub struct Shared<'a> {
+    /// Which part of it.
+    pub part: Part,
+    /// As in [`Forward`].
+    pub weights: &'a [f32],
+    /// As in [`Forward`].
+    pub derived: &'a [f32],
+    /// The whole input.
+    pub input: &'a [f32],
+    /// The whole output, of which a part is overwritten.
+    pub output: Disjoint<'a, f32>,
+    /// As much as for a whole image.
+    pub scratch: &'a mut [f32],
+}
+
+impl<'a> Shared<'a> {
+    /// A forward pass over a part of input and output that is like a whole one.
+    pub fn over<'b>(&'b mut self, input: &'b [f32], output: &'b mut [f32]) -> Forward<'b> {
+        Forward {
+            images: 1,
+            training: false,
+            noise: None,
+            weights: self.weights,
+            derived: self.derived,
+            input,
+            output,
+            kept: &mut [],
+            scratch: self.scratch,
+        }
+    }
+
+    /// Computes the part.
+    ///
+    /// # Safety
+    /// As for [`Kernel::forward_part`].
+    pub unsafe fn compute(mut self, kernel: &dyn Kernel) {
+        let (input, output) = (self.input, self.output);
+        // SAFETY: where there is one part, nobody uses the output; else as the caller promises.
+        unsafe {
+            if self.part.of == 1 {
+                kernel.forward(self.over(input, output.part(0..output.len())));
+            } else {
+                kernel.forward_part(self);
+            }
+        }
+    }
+
+    /// The same, of a kernel each of whose outputs depends on the input at its place, in rows of `width`, alone.
+    ///
+    /// # Safety
+    /// As for [`Kernel::forward_part`].
+    pub unsafe fn forward_rows(mut self, kernel: &impl Kernel, width: usize) {
+        let range = self.part.share(self.output.len(), width);
+        let (input, output) = (self.input, self.output);
+        // SAFETY: shares do not overlap; the rest is the caller's promise.
+        let output = unsafe { output.part(range.clone()) };
+        kernel.forward(self.over(&input[range], output));
+    }
 }
 
 /// What [`Kernel::backward`] works on.

@@ -16,5 +16,6 @@ mod pass;
 pub mod pool;
 mod program;
 pub mod select;
+mod shared;
 pub mod simd;
 mod sums;

@@ -89,8 +89,23 @@ impl Executor {
         let shares = self.pool.threads() * if program.heavy() { 1 } else { 2 };
         let room = workers.layout.room.min(images.div_ceil(shares)).max(1);
         let scratch = Scratches { all: Disjoint::new(&mut self.scratch), floats: self.scratch_floats };
-        let outputs = Disjoint::new(outputs);
         let pass = Pass { program, weights, derived: &self.derived, level, training: None };
+        // Of several images each has a thread of its own sooner than a share of all: not every step has parts.
+        if images == 1 {
+            // SAFETY: nothing else runs, and no slice outlives the next use of the store.
+            let store = unsafe { workers.store(0) };
+            for (input, output) in inputs.chunks_exact(program.input).zip(outputs.chunks_exact_mut(program.output)) {
+                // SAFETY: as above.
+                unsafe {
+                    store.tensor(program, 0, &(0..1)).copy_from_slice(input);
+                    pass.predict_on(&mut self.pool, &store, &scratch, folded);
+                    output.copy_from_slice(store.read(program, program.result, &(0..1)));
+                }
+                activate::activate(level, program.head, output, program.row);
+            }
+            return;
+        }
+        let outputs = Disjoint::new(outputs);
         self.pool.run(images.div_ceil(room), &|thread, item| {
             let (first, last) = (item * room, images.min((item + 1) * room));
             // SAFETY: a thread runs one item at a time, and each thread and each item has a part of its own.

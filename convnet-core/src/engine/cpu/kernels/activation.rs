@@ -4,7 +4,7 @@
 //! NaN: as there; softmax makes a row with a NaN NaN.
 
 use super::activate::{activate_backward, activate_to};
-use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
+use crate::engine::cpu::kernel::{Backward, Forward, Kernel, Part, Shared};
 use crate::engine::cpu::simd::Level;
 use crate::layers::Activation as Function;
 
@@ -38,6 +38,15 @@ impl Kernel for Activation {
 
     fn forward(&self, pass: Forward<'_>) {
         activate_to(self.level, self.function, pass.input, pass.output, self.width);
+    }
+
+    fn parts(&self, outputs: usize, most: usize) -> usize {
+        Part::worth(8 * outputs, outputs, most)
+    }
+
+    unsafe fn forward_part(&self, pass: Shared<'_>) {
+        // SAFETY: the caller's promise.
+        unsafe { pass.forward_rows(self, self.width) }
     }
 
     fn backward(&self, pass: Backward<'_>) {

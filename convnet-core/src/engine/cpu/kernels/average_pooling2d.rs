@@ -7,10 +7,11 @@
 //! NaN: a window with a NaN gives NaN, and so does a NaN of the gradient for all values of its window.
 
 use super::pooling_window::{Window, each_output};
-use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
+use crate::engine::cpu::kernel::{Backward, Forward, Kernel, Part, Shared};
 use crate::engine::cpu::simd::{Level, Simd, Vectorized, vectorize};
 use crate::layers::average_pooling2d::Spec;
 use crate::shape::Shape;
+use std::ops::Range;
 
 /// Vectors of channels that are summed side by side: one sum would wait for its last addition.
 const SIDE_BY_SIDE: usize = 4;
@@ -30,11 +31,13 @@ impl AveragePooling2D {
     }
 }
 
-/// Pools one image.
+/// Makes some rows of one image's output.
 struct Pool<'a> {
     kernel: &'a AveragePooling2D,
     input: &'a [f32],
+    /// These rows.
     output: &'a mut [f32],
+    rows: Range<usize>,
 }
 
 impl Vectorized for Pool<'_> {
@@ -42,7 +45,7 @@ impl Vectorized for Pool<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let AveragePooling2D { spec, input, output, .. } = self.kernel;
-        each_output(spec, *input, *output, |at, window| {
+        each_output(spec, *input, *output, self.rows, |at, window| {
             let mut means = &mut self.output[at..at + output.channels()];
             let mut channel = 0;
             while means.len() >= SIDE_BY_SIDE * S::LANES {
@@ -98,7 +101,7 @@ impl Vectorized for Spread<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let AveragePooling2D { spec, input, output, .. } = self.kernel;
-        each_output(spec, *input, *output, |at, window| {
+        each_output(spec, *input, *output, 0..output.height(), |at, window| {
             let share = &mut self.gradient[at..at + output.channels()];
             let inside = window.inside().max(1) as f32;
             share.iter_mut().for_each(|d| *d /= inside);
@@ -121,8 +124,21 @@ impl Kernel for AveragePooling2D {
     fn forward(&self, pass: Forward<'_>) {
         let inputs = pass.input.chunks_exact(self.input.len()).take(pass.images);
         for (input, output) in inputs.zip(pass.output.chunks_exact_mut(self.output.len())) {
-            vectorize(self.level, Pool { kernel: self, input, output });
+            vectorize(self.level, Pool { kernel: self, input, output, rows: 0..self.output.height() });
         }
+    }
+
+    fn parts(&self, outputs: usize, most: usize) -> usize {
+        let taps = self.spec.vertical.window * self.spec.horizontal.window;
+        Part::worth(4 * taps * outputs, self.output.height(), most)
+    }
+
+    unsafe fn forward_part(&self, pass: Shared<'_>) {
+        let rows = pass.part.share(self.output.height(), 1);
+        let row = self.output.width() * self.output.channels();
+        // SAFETY: shares do not overlap; the rest is the caller's promise.
+        let output = unsafe { pass.output.part(rows.start * row..rows.end * row) };
+        vectorize(self.level, Pool { kernel: self, input: pass.input, output, rows });
     }
 
     fn backward(&self, pass: Backward<'_>) {

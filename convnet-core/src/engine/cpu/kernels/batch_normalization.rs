@@ -27,7 +27,7 @@
 use super::activate::{activate, activate_backward};
 use super::batch_maps::{Gradient, Normalize, Scale, WeightGradient};
 use super::batch_sums::{Moments, Products};
-use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
+use crate::engine::cpu::kernel::{Backward, Forward, Kernel, Part, Shared};
 use crate::engine::cpu::simd::{Level, vectorize};
 use crate::layers::Activation;
 use crate::layers::batch_normalization::Spec;
@@ -217,6 +217,15 @@ impl Kernel for BatchNormalization {
 
     fn forward(&self, pass: Forward<'_>) {
         self.passes.normalize(pass.input, pass.derived, pass.weights, pass.output);
+    }
+
+    fn parts(&self, outputs: usize, most: usize) -> usize {
+        Part::worth(4 * outputs, outputs, most)
+    }
+
+    unsafe fn forward_part(&self, pass: Shared<'_>) {
+        // SAFETY: the caller's promise.
+        unsafe { pass.forward_rows(self, self.passes.channels) }
     }
 
     fn backward(&self, pass: Backward<'_>) {

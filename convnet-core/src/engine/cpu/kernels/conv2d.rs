@@ -24,7 +24,7 @@ use super::gemm::{A, B, Gemm, Offsets, Start, Widths, gemm};
 use super::gemm_pack::{Panels, Rows};
 use super::planar::{self, Factor, Planar};
 use super::window::{Border, Taps, positions, tap_offsets};
-use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
+use crate::engine::cpu::kernel::{Backward, Forward, Kernel, Part, Shared};
 use crate::engine::cpu::simd::Level;
 use crate::layers::Activation;
 use crate::layers::conv2d::Spec;
@@ -35,6 +35,9 @@ const POSITIONS: usize = 256;
 
 /// Single positions that go through together: a multiple of the heights of all tiles.
 const TILES: usize = 252;
+
+/// Single positions of which threads take a multiple each.
+const ROWS: usize = 12;
 
 /// A convolution of a fixed shape.
 pub struct Conv2D {
@@ -128,6 +131,27 @@ impl Conv2D {
 
     fn output_len(&self) -> usize {
         self.output.iter().product()
+    }
+
+    /// The outputs of as many positions as `output` has room for, the first of which has its window at the start of `maps`.
+    fn outputs(&self, maps: &[f32], weights: &[f32], derived: &[f32], output: &mut [f32]) {
+        let filters = self.output[2];
+        let a = A {
+            data: maps,
+            row_offsets: &self.windows,
+            rows: output.len() / filters,
+            run_offsets: &self.taps.offsets,
+            runs: self.taps.runs,
+            len: self.taps.len,
+            step: 1,
+        };
+        let b = B::Panels(&derived[..self.panels.size()]);
+        let start = if self.spec.use_bias { Start::Bias(&weights[self.kernel_len..]) } else { Start::Zero };
+        let relu = self.activation == Activation::Relu;
+        gemm(self.level, Gemm { a, b, c: output, c_stride: filters, columns: filters, start, relu });
+        if !relu {
+            activate(self.level, self.activation, output, filters);
+        }
     }
 
     /// Adds to the gradient of kernel and bias, for the images of a group, given that of the output before the
@@ -236,8 +260,8 @@ impl Kernel for Conv2D {
 
     fn forward(&self, pass: Forward<'_>) {
         let [height, width, filters] = self.output;
-        let (kernel, bias) = pass.weights.split_at(self.kernel_len);
         if let Some(few) = &self.few {
+            let (kernel, bias) = pass.weights.split_at(self.kernel_len);
             let (relu, bias) = (self.activation == Activation::Relu, self.spec.use_bias.then_some(bias));
             let output = &mut pass.output[..pass.images * self.output_len()];
             few.compute(Factor { kernel, bias, relu }, pass.input, output, pass.scratch);
@@ -246,26 +270,34 @@ impl Kernel for Conv2D {
             }
             return;
         }
-        let b = B::Panels(&pass.derived[..self.panels.size()]);
-        let start = if self.spec.use_bias { Start::Bias(bias) } else { Start::Zero };
         let groups = pass.input[..pass.images * self.split * self.input_len].chunks(self.group * self.input_len);
         for (input, output) in groups.zip(pass.output.chunks_mut(self.group * self.output_len())) {
             let (maps, _) = self.image.bordered(input, pass.scratch);
-            let a = A {
-                data: maps,
-                row_offsets: &self.windows,
-                rows: input.len() / self.input_len * height * width,
-                run_offsets: &self.taps.offsets,
-                runs: self.taps.runs,
-                len: self.taps.len,
-                step: 1,
-            };
-            let relu = self.activation == Activation::Relu;
-            gemm(self.level, Gemm { a, b, c: output, c_stride: filters, columns: filters, start, relu });
-            if !relu {
-                activate(self.level, self.activation, &mut output[..a.rows * filters], filters);
-            }
+            let positions = input.len() / self.input_len * height * width;
+            self.outputs(maps, pass.weights, pass.derived, &mut output[..positions * filters]);
         }
+    }
+
+    fn parts(&self, outputs: usize, most: usize) -> usize {
+        let places = if self.split > 1 { self.split.div_ceil(ROWS) } else { self.output[0] };
+        let operations = 2 * self.kernel_len / self.output[2] * outputs;
+        if self.few.is_some() { 1 } else { Part::worth(operations, places, most) }
+    }
+
+    unsafe fn forward_part(&self, pass: Shared<'_>) {
+        let [height, width, filters] = self.output;
+        if self.split > 1 {
+            let positions = pass.part.share(self.split, ROWS);
+            // SAFETY: shares do not overlap; the rest is the caller's promise.
+            let output = unsafe { pass.output.part(positions.start * filters..positions.end * filters) };
+            let input = &pass.input[positions.start * self.input_len..positions.end * self.input_len];
+            return self.outputs(input, pass.weights, pass.derived, output);
+        }
+        let rows = pass.part.share(height, 1);
+        // SAFETY: as above.
+        let output = unsafe { pass.output.part(rows.start * width * filters..rows.end * width * filters) };
+        let (map, _) = self.image.bordered(pass.input, pass.scratch);
+        self.outputs(&map[self.rows.at(rows.start)..], pass.weights, pass.derived, output);
     }
 
     /// Group by group, so that a gradient is still in the cache when the next product wants it.

@@ -8,10 +8,13 @@ use super::activate::{activate, activate_backward, add_rows};
 use super::dots::{Dots, worth_it};
 use super::gemm::{A, B, Gemm, Offsets, Start, Widths, gemm};
 use super::gemm_pack::{Panels, Rows};
-use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
+use crate::engine::cpu::kernel::{Backward, Forward, Kernel, Part, Shared};
 use crate::engine::cpu::simd::Level;
 use crate::layers::Activation;
 use crate::layers::dense::Spec;
+
+/// Units of which threads take a multiple each: a few vectors of any level.
+const UNITS: usize = 64;
 
 /// A dense layer of a fixed shape.
 pub struct Dense {
@@ -105,6 +108,28 @@ impl Kernel for Dense {
         gemm(self.level, Gemm { a, b, c: output, c_stride: units, columns: units, start, relu });
         if !relu {
             activate(self.level, self.activation, output, units);
+        }
+    }
+
+    fn parts(&self, outputs: usize, most: usize) -> usize {
+        let whole = self.panels.is_some() || self.activation == Activation::Softmax;
+        // What takes the time is to read the weights.
+        if whole { 1 } else { Part::worth(8 * self.features * outputs, outputs.div_ceil(UNITS), most) }
+    }
+
+    unsafe fn forward_part(&self, pass: Shared<'_>) {
+        let units = self.spec.units;
+        let some = pass.part.share(units, UNITS);
+        // SAFETY: shares do not overlap; the rest is the caller's promise.
+        let output = unsafe { pass.output.part(some.clone()) };
+        let (kernel, bias) = pass.weights.split_at(self.features * units);
+        let start = if self.spec.use_bias { Start::Bias(&bias[some.clone()]) } else { Start::Zero };
+        let a = self.rows(pass.input, &self.inputs, 1, self.features);
+        let b = B::Rows { data: &kernel[some.start..], stride: units };
+        let relu = self.activation == Activation::Relu;
+        gemm(self.level, Gemm { a, b, c: &mut *output, c_stride: units, columns: some.len(), start, relu });
+        if !relu {
+            activate(self.level, self.activation, output, some.len());
         }
     }
 

@@ -25,7 +25,7 @@
 use super::activate::{activate, activate_backward, add_rows};
 use super::depthwise_gather::{GROUPS, Gather, KernelGradient, Sums};
 use super::gemm::Widths;
-use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
+use crate::engine::cpu::kernel::{Backward, Forward, Kernel, Part, Shared};
 use crate::engine::cpu::simd::{Level, vectorize};
 use crate::layers::depthwise_conv2d::Spec;
 use crate::layers::{Activation, conv2d};
@@ -124,6 +124,27 @@ impl DepthwiseConv2D {
         copy
     }
 
+    /// Rows of the outputs of an image with repeated channels.
+    fn some_outputs(&self, image: &[f32], weights: &[f32], derived: &[f32], output: &mut [f32], rows: Range<usize>) {
+        let (kernel, bias) = weights.split_at(self.kernel_len);
+        let relu = self.activation == Activation::Relu;
+        let sums = Sums {
+            gather: &self.outputs,
+            channels: self.channels,
+            group: self.group,
+            source: image,
+            kernel: if self.group > 1 { &derived[..self.packed_len()] } else { kernel },
+            bias: self.use_bias.then(|| &bias[..self.channels]),
+            relu,
+            target: output,
+            rows,
+        };
+        vectorize(self.level, sums);
+        if !relu {
+            activate(self.level, self.activation, output, self.channels);
+        }
+    }
+
     /// Rows of the gradient of one image (all, unless the multiplier is 1), given that of its outputs before the activation.
     fn input_gradient(
         &self,
@@ -187,27 +208,24 @@ impl Kernel for DepthwiseConv2D {
     }
 
     fn forward(&self, pass: Forward<'_>) {
-        let (kernel, bias) = pass.weights.split_at(self.kernel_len);
-        let kernel = if self.group > 1 { &pass.derived[..self.packed_len()] } else { kernel };
-        let relu = self.activation == Activation::Relu;
         let images = pass.input.chunks_exact(self.input_len).take(pass.images);
         for (image, output) in images.zip(pass.output.chunks_exact_mut(self.output_len)) {
-            let sums = Sums {
-                gather: &self.outputs,
-                channels: self.channels,
-                group: self.group,
-                source: self.repeated(image, pass.scratch),
-                kernel,
-                bias: self.use_bias.then(|| &bias[..self.channels]),
-                relu,
-                target: output,
-                rows: 0..self.heights[1],
-            };
-            vectorize(self.level, sums);
-            if !relu {
-                activate(self.level, self.activation, output, self.channels);
-            }
+            let image = self.repeated(image, pass.scratch);
+            self.some_outputs(image, pass.weights, pass.derived, output, 0..self.heights[1]);
         }
+    }
+
+    fn parts(&self, outputs: usize, most: usize) -> usize {
+        let operations = 4 * self.kernel_len / self.channels * outputs;
+        if self.multiplier > 1 { 1 } else { Part::worth(operations, self.heights[1], most) }
+    }
+
+    unsafe fn forward_part(&self, pass: Shared<'_>) {
+        let (rows, row) = (pass.part.share(self.heights[1], 1), self.output_len / self.heights[1]);
+        // SAFETY: shares do not overlap; the rest is the caller's promise.
+        let output = unsafe { pass.output.part(rows.start * row..rows.end * row) };
+        let image = self.repeated(pass.input, pass.scratch);
+        self.some_outputs(image, pass.weights, pass.derived, output, rows);
     }
 
     fn backward(&self, pass: Backward<'_>) {
@@ -224,6 +242,7 @@ impl Kernel for DepthwiseConv2D {
         let (d_kernel, d_bias) = pass.d_weights.split_at_mut(self.kernel_len);
         let gradients = pass.d_output[..pass.images * self.output_len].chunks_exact_mut(self.output_len);
         let images = pass.input.chunks_exact(self.input_len).zip(pass.output.chunks_exact(self.output_len));
+        let d_row = self.input_len / self.heights[0];
         let mut d_images = pass.d_input.map(|d_input| d_input.chunks_exact_mut(self.input_len));
         for (gradient, (image, output)) in gradients.zip(images) {
             let mut d_image = d_images.as_mut().and_then(Iterator::next);
@@ -257,7 +276,8 @@ impl Kernel for DepthwiseConv2D {
                 if let Some(d_image) = d_image.as_deref_mut()
                     && self.multiplier == 1
                 {
-                    self.input_gradient(gradient, kernel, d_image, done..ready, &mut []);
+                    let rows = &mut d_image[done * d_row..ready * d_row];
+                    self.input_gradient(gradient, kernel, rows, done..ready, &mut []);
                 }
                 done = ready;
             }

@@ -165,9 +165,8 @@ pub(super) struct Sums<'a> {
     pub bias: Option<&'a [f32]>,
     /// Whether `max(0, x)` is applied in the end. NaN stays NaN.
     pub relu: bool,
-    /// The whole map,
+    /// These rows of it, no more.
     pub target: &'a mut [f32],
-    /// of which these rows are written.
     pub rows: Range<usize>,
 }
 
@@ -197,7 +196,9 @@ impl Vectorized for Sums<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Sums { gather, channels, group, source, kernel, bias, relu, target, rows } = self;
-        gather.check(source.len(), target.len(), channels);
+        let row = gather.widths[1] * channels;
+        gather.check(source.len(), gather.rows.len() * row, channels);
+        assert_eq!(target.len(), rows.len() * row, "length of the rows of the target");
         let rows_of_kernel = gather.kernel_rows(group, channels);
         let padded = if group == 1 { channels } else { channels.next_multiple_of(S::LANES) };
         assert_eq!(kernel.len(), rows_of_kernel * padded, "length of the kernel");
@@ -205,8 +206,9 @@ impl Vectorized for Sums<'_> {
         let steps = if group == 1 { [channels, S::LANES] } else { [S::LANES, rows_of_kernel * S::LANES] };
         assert!(rows.end <= gather.rows.len(), "rows of the target");
         assert!(bias.is_none_or(|bias| bias.len() == channels), "length of the bias");
-        let far = source.len().max(target.len()) > FAR;
-        let target = target.as_mut_ptr();
+        let far = source.len().max(gather.rows.len() * row) > FAR;
+        // Where the whole map would be.
+        let target = target.as_mut_ptr().wrapping_sub(rows.start * row);
         for first in (0..channels).step_by(CHANNELS) {
             let some = CHANNELS.min(channels - first);
             let source = source.as_ptr().wrapping_add(first);
@@ -395,14 +397,16 @@ impl Vectorized for KernelGradient<'_> {
         assert_eq!(d_kernel.len(), gather.kernel_rows(group, channels) * channels, "length of the kernel's gradient");
         let far = source.len() > FAR;
         let (source, d_kernel) = (source.as_ptr(), d_kernel.as_mut_ptr());
-        let slide = gather.slide.filter(Slide::has_gradient::<S>);
+        let slide = gather.slide.filter(|slide| slide.has_gradient::<S>(group));
         for y in rows {
             let taps = &gather.rows[y];
             let gradient = gradient.as_ptr().wrapping_add(y * gather.widths[1] * channels);
-            if let (Some(slide), 2 | 3) = (slide, taps.len()) {
+            if let Some(slide) = slide
+                && (slide.window == 5 || matches!(taps.len(), 2 | 3))
+            {
                 let row = GradientRow { slide, taps, source, gradient, d_kernel, channels, group, far };
                 // SAFETY: the tables and the slide's widths lie within slices of the lengths that `check` has seen.
-                unsafe { row.add(s) }
+                unsafe { if slide.window == 5 { row.add_five(s) } else { row.add(s) } }
                 continue;
             }
             for channel in (0..channels).step_by(S::LANES) {

@@ -22,13 +22,13 @@ pub(super) type Tap = (usize, usize);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slide {
     /// Taps in a row.
-    window: usize,
+    pub window: usize,
     /// Columns of the source from one of the target to the next.
     stride: usize,
     /// Columns that the first column of the target would see before the source begins.
-    before: usize,
+    pub before: usize,
     /// Columns of source and target.
-    widths: [usize; 2],
+    pub widths: [usize; 2],
     /// Whether the first tap of the source is the last of the kernel.
     reversed: bool,
 }
@@ -53,7 +53,7 @@ impl Slide {
     }
 
     /// Columns outside the source that `count` columns from `first` on would see, before and behind it.
-    fn outside(&self, first: usize, count: usize) -> [usize; 2] {
+    pub fn outside(&self, first: usize, count: usize) -> [usize; 2] {
         let end = (first + count - 1) * self.stride + self.window;
         [self.before.saturating_sub(first * self.stride), end.saturating_sub(self.before + self.widths[0])]
     }
@@ -75,10 +75,14 @@ impl Slide {
         fits.then_some(columns)
     }
 
-    /// Whether there is code for the kernel's gradient.
+    /// Whether there is code for the kernel's gradient, with groups of so many channels.
     #[inline(always)]
-    pub fn has_gradient<S: Simd>(&self) -> bool {
-        S::REGISTERS >= 16 && self.window == 3 && self.outside(0, self.widths[1]).iter().all(|outside| *outside <= 1)
+    pub fn has_gradient<S: Simd>(&self, group: usize) -> bool {
+        let outside = self.outside(0, self.widths[1]);
+        S::REGISTERS >= 16
+            && outside.iter().all(|outside| *outside <= self.window / 2)
+            && outside[0] + outside[1] <= self.widths[1]
+            && (self.window == 3 || group == 1)
     }
 }
 
@@ -324,7 +328,7 @@ pub(super) unsafe fn write<S: Simd, const WHOLE: bool>(s: S, to: *mut f32, value
 #[derive(Clone, Copy)]
 pub(super) struct GradientRow<'a> {
     pub slide: Slide,
-    /// The row's vertical taps, two or three.
+    /// The row's vertical taps: two or three of a window of three.
     pub taps: &'a [Tap],
     pub source: *const f32,
     /// Of the row.

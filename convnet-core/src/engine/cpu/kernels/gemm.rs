@@ -64,6 +64,9 @@ impl Offsets {
 
     /// The largest of the first `count` entries, or more.
     fn bound(&self, count: usize) -> usize {
+        if count < self.table.len() {
+            return self.table[..count].iter().copied().max().unwrap_or(0);
+        }
         let periods = count.saturating_sub(1) / self.table.len();
         self.largest.saturating_add(periods.saturating_mul(self.period))
     }

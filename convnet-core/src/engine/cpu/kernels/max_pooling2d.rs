@@ -7,10 +7,11 @@
 //! NaN: a window with a NaN gives NaN, so that the loss shows it; its gradient goes to one of its taps.
 
 use super::pooling_window::{Window, each_output};
-use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
+use crate::engine::cpu::kernel::{Backward, Forward, Kernel, Part, Shared};
 use crate::engine::cpu::simd::{Level, Simd, Vectorized, vectorize};
 use crate::layers::max_pooling2d::Spec;
 use crate::shape::Shape;
+use std::ops::Range;
 
 /// The most floats in a vector of any level.
 const MAX_LANES: usize = 16;
@@ -40,12 +41,14 @@ impl MaxPooling2D {
     }
 }
 
-/// Pools one image.
+/// Makes some rows of one image's output.
 struct Pool<'a> {
     kernel: &'a MaxPooling2D,
     input: &'a [f32],
+    /// These rows.
     output: &'a mut [f32],
-    /// Empty if no backward pass follows.
+    rows: Range<usize>,
+    /// For all rows; empty if no backward pass follows.
     kept: &'a mut [u8],
 }
 
@@ -55,7 +58,7 @@ impl Vectorized for Pool<'_> {
     fn run<S: Simd>(self, s: S) {
         let (channels, planes) = (self.kernel.output.channels(), self.kernel.output.len());
         let bytes = self.kernel.bytes;
-        each_output(&self.kernel.spec, self.kernel.input, self.kernel.output, |at, window| {
+        each_output(&self.kernel.spec, self.kernel.input, self.kernel.output, self.rows, |at, window| {
             let mut channel = 0;
             while channels - channel >= S::LANES {
                 let (largest, taps) = largest::<S, true>(s, window, &self.input[channel..], S::LANES);
@@ -132,7 +135,8 @@ impl Vectorized for Spread<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let (channels, plane) = (self.kernel.output.channels(), self.kernel.output.len());
-        each_output(&self.kernel.spec, self.kernel.input, self.kernel.output, |at, window| {
+        let rows = 0..self.kernel.output.height();
+        each_output(&self.kernel.spec, self.kernel.input, self.kernel.output, rows, |at, window| {
             let gradient = &self.gradient[at..at + channels];
             window.each_tap(|tap, to| {
                 let d_input = &mut self.d_input[to..to + channels];
@@ -167,8 +171,22 @@ impl Kernel for MaxPooling2D {
         let inputs = pass.input.chunks_exact(self.input.len()).take(pass.images);
         for (i, (input, output)) in inputs.zip(pass.output.chunks_exact_mut(self.output.len())).enumerate() {
             let kept = if pass.training { &mut pass.kept[i * self.kept()..][..self.kept()] } else { &mut [][..] };
-            vectorize(self.level, Pool { kernel: self, input, output, kept });
+            let rows = 0..self.output.height();
+            vectorize(self.level, Pool { kernel: self, input, output, rows, kept });
         }
+    }
+
+    fn parts(&self, outputs: usize, most: usize) -> usize {
+        let taps = self.spec.vertical.window * self.spec.horizontal.window;
+        Part::worth(4 * taps * outputs, self.output.height(), most)
+    }
+
+    unsafe fn forward_part(&self, pass: Shared<'_>) {
+        let rows = pass.part.share(self.output.height(), 1);
+        let row = self.output.width() * self.output.channels();
+        // SAFETY: shares do not overlap; the rest is the caller's promise.
+        let output = unsafe { pass.output.part(rows.start * row..rows.end * row) };
+        vectorize(self.level, Pool { kernel: self, input: pass.input, output, rows, kept: &mut [] });
     }
 
     fn backward(&self, pass: Backward<'_>) {

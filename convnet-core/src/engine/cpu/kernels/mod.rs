@@ -33,6 +33,7 @@ pub mod conv2d;
 mod conv2d_input;
 pub mod dense;
 pub mod depthwise_conv2d;
+mod depthwise_five;
 mod depthwise_gather;
 mod depthwise_slide;
 mod dots;

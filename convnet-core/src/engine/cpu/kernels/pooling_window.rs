@@ -2,11 +2,19 @@
 
 use crate::layers::max_pooling2d::Spec;
 use crate::shape::{Axis, Shape};
+use std::ops::Range;
 
-/// Calls `each` with the first element of each output of an image and the taps of its window.
+/// Calls `each` for each output in some rows of an image, with its first element, counted from that of the first of these
+/// rows on, and the taps of its window.
 #[inline(always)]
-pub(super) fn each_output(spec: &Spec, input: Shape, output: Shape, mut each: impl FnMut(usize, Window)) {
-    for i in 0..output.height() {
+pub(super) fn each_output(
+    spec: &Spec,
+    input: Shape,
+    output: Shape,
+    some: Range<usize>,
+    mut each: impl FnMut(usize, Window),
+) {
+    for i in some.clone() {
         let rows = Span::new(&spec.vertical, i, input.height());
         for j in 0..output.width() {
             let window = Window {
@@ -16,7 +24,7 @@ pub(super) fn each_output(spec: &Spec, input: Shape, output: Shape, mut each: im
                 width: input.width(),
                 channels: input.channels(),
             };
-            each((i * output.width() + j) * output.channels(), window);
+            each(((i - some.start) * output.width() + j) * output.channels(), window);
         }
     }
 }

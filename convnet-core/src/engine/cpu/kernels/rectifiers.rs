@@ -6,7 +6,7 @@
 //! NaN: stays NaN; its gradient is that below the threshold.
 
 use super::activate::{read, write};
-use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
+use crate::engine::cpu::kernel::{Backward, Forward, Kernel, Part, Shared};
 use crate::engine::cpu::simd::{Level, Simd, Vectorized, vectorize};
 use crate::layers::{leaky_relu, relu};
 
@@ -117,6 +117,15 @@ impl Kernel for Rectifier {
 
     fn forward(&self, pass: Forward<'_>) {
         vectorize(self.level, Rectify { shape: self.shape, input: pass.input, output: pass.output });
+    }
+
+    fn parts(&self, outputs: usize, most: usize) -> usize {
+        Part::worth(4 * outputs, outputs, most)
+    }
+
+    unsafe fn forward_part(&self, pass: Shared<'_>) {
+        // SAFETY: the caller's promise.
+        unsafe { pass.forward_rows(self, 16) }
     }
 
     fn backward(&self, pass: Backward<'_>) {

@@ -13,6 +13,7 @@ mod gemm;
 mod grouped_conv2d;
 mod max_pooling2d;
 mod merge;
+pub mod parts;
 mod pointwise;
 mod poolings;
 mod resizing;
@@ -192,6 +193,8 @@ impl Case<'_> {
         forward(false, &mut []);
         let mut kept = vec![0xAA; self.kernel.kept() * self.images];
         forward(true, &mut kept);
+        let [first, image] = [self.input, &expected.output].map(|all| &all[..all.len() / self.images]);
+        parts::check(&self.name, self.kernel, [self.weights, &derived, first], image);
         let mut d_weights = vec![f32::NAN; self.weights.len()];
         self.kernel.backward(Backward {
             noise: None,

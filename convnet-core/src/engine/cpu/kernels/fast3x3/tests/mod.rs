@@ -9,6 +9,7 @@ use super::wide::Wide;
 use super::*;
 use crate::engine::Precision;
 use crate::engine::cpu::kernel::{Backward, Forward};
+use crate::engine::cpu::kernels::tests::parts;
 use crate::engine::cpu::simd::Level;
 use crate::layers::{conv2d, max_pooling2d};
 use reference::{Expected, Random, assert_close, assert_within};
@@ -104,6 +105,8 @@ impl Case {
             accumulate: accumulate.is_some(),
             scratch: &mut scratch,
         });
+        let [first, image] = [input, &output].map(|all| &all[..all.len() / images]);
+        parts::check(&self.name, &**kernel, [weights, &derived, first], image);
         Found { output, d_input, d_weights }
     }
 

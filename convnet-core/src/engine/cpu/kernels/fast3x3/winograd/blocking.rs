@@ -29,7 +29,7 @@ const AWAY: usize = 4 << 20;
 /// Floats of a chunk's inputs and gradients that are in the second cache.
 const NEAR: usize = 384 << 10;
 /// Filters whose products are made together, where those stay in the second cache.
-const FILTERS: usize = 32;
+pub(super) const FILTERS: usize = 32;
 
 /// The pieces that a call is cut into.
 #[derive(Clone, Copy, Debug)]
@@ -86,8 +86,15 @@ impl Blocking {
     /// The chunks, all as large as the others, or by one smaller.
     #[inline(always)]
     pub fn chunks(self) -> impl Iterator<Item = Range<usize>> {
-        let count = self.count();
-        (0..count).map(move |i| i * self.total / count..(i + 1) * self.total / count)
+        self.chunks_of(0..self.total)
+    }
+
+    /// The same of some of the tiles, none larger than if it were of all.
+    #[inline(always)]
+    pub fn chunks_of(self, tiles: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+        let (first, len) = (tiles.start, tiles.len());
+        let count = len.div_ceil(self.total.div_ceil(self.count().max(1)).max(1));
+        (0..count).map(move |i| first + i * len / count..first + (i + 1) * len / count)
     }
 }
 

@@ -1,15 +1,16 @@
 //! The forward pass: input transform, products, output transform.
 
 use super::super::block::{Block, load, maximum, store, store_maxima};
-use super::blocking::Blocking;
+use super::blocking::{Blocking, FILTERS};
 use super::digits::Left;
 use super::edges::{Kind, Rows, SHORT};
 use super::product::{Factors, PANEL, Slice, apart};
 use super::transform::{F, Map, ShortInput, ShortOutput, Strided, Tile as Maps, rectangle};
 use super::{Tile, Winograd, padded, vectors};
 use crate::engine::cpu::aligned::{carve, carved};
-use crate::engine::cpu::kernel::Forward;
+use crate::engine::cpu::disjoint::Disjoint;
 use crate::engine::cpu::simd::{Simd, Vectorized};
+use std::ops::Range;
 
 /// Floats of scratch.
 pub(super) fn scratch(winograd: &Winograd, images: usize) -> usize {
@@ -26,14 +27,25 @@ fn pieces(winograd: &Winograd, blocking: &Blocking) -> [usize; 3] {
     [inputs, winograd.amx.map_or(0, |_| left.floats()), products]
 }
 
-/// The forward pass; `derived` are the transformed weights.
-pub(super) struct Run<'r, 'a> {
-    pub winograd: &'r Winograd,
-    pub derived: &'r [f32],
-    pub pass: &'r mut Forward<'a>,
+/// The forward pass, or a part of it.
+pub(super) struct Run<'a> {
+    pub winograd: &'a Winograd,
+    pub images: usize,
+    /// Which tiles of all images, and which filters: up to a multiple of [`FILTERS`], from another one on.
+    pub tiles: Range<usize>,
+    pub filters: Range<usize>,
+    pub weights: &'a [f32],
+    /// The transformed weights.
+    pub derived: &'a [f32],
+    pub input: &'a [f32],
+    /// All of it, of which these filters of these tiles are written.
+    pub output: Disjoint<'a, f32>,
+    /// Places of maxima, or empty.
+    pub kept: &'a mut [u8],
+    pub scratch: &'a mut [f32],
 }
 
-impl Vectorized for Run<'_, '_> {
+impl Vectorized for Run<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -48,9 +60,9 @@ impl Vectorized for Run<'_, '_> {
 }
 
 /// For one size of tiles.
-struct Sized<'r, 'a, const M: usize, const N: usize>(Run<'r, 'a>);
+struct Sized<'a, const M: usize, const N: usize>(Run<'a>);
 
-impl<const M: usize, const N: usize> Vectorized for Sized<'_, '_, M, N>
+impl<const M: usize, const N: usize> Vectorized for Sized<'_, M, N>
 where
     F: Maps<M, N>,
 {
@@ -58,36 +70,34 @@ where
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Run { winograd, derived, pass } = self.0;
+        let Run { winograd, images, tiles, filters: some, weights, derived, input, output, kept, scratch: mut rest } =
+            self.0;
         let Block { channels, filters, .. } = winograd.block;
-        let blocking = Blocking::forward(winograd, pass.images);
-        let mut rest = std::mem::take(&mut pass.scratch);
+        assert!(tiles.end <= images * winograd.image_tiles() && some.start.is_multiple_of(FILTERS));
+        assert!(some.end <= filters && (some.end == filters || some.end.is_multiple_of(FILTERS)));
+        let blocking = Blocking::forward(winograd, images);
         let [inputs, digits, products] = pieces(winograd, &blocking).map(|len| carve(&mut rest, len));
-        let mut target = Target {
-            output: pass.output,
-            kept: if pass.training && winograd.block.pooled { pass.kept } else { &mut [] },
-            bias: winograd.block.bias.then(|| &pass.weights[9 * channels * filters..]),
-        };
+        let bias = winograd.block.bias.then(|| &weights[9 * channels * filters..]);
+        let mut target = Target { output, kept, bias };
         let vectors = vectors::<S>(filters);
+        let some = some.start / S::LANES..some.end.div_ceil(S::LANES);
         let step = blocking.columns / S::LANES;
-        for chunk in blocking.chunks() {
+        for chunk in blocking.chunks_of(tiles) {
             let order = Rows::new(winograd, chunk);
             let rows = order.count();
             for (row, kind, tile) in order.tiles() {
                 let place = Place { rows, row };
                 match kind {
-                    Kind::Narrow if M == 4 => transform_input::<S, Input<M, N>, ShortInput, N, SHORT>(
-                        s, winograd, pass.input, tile, inputs, place,
-                    ),
-                    Kind::Low if M == 4 => transform_input::<S, ShortInput, Input<M, N>, SHORT, N>(
-                        s, winograd, pass.input, tile, inputs, place,
-                    ),
+                    Kind::Narrow if M == 4 => {
+                        transform_input::<S, Input<M, N>, ShortInput, N, SHORT>(s, winograd, input, tile, inputs, place)
+                    }
+                    Kind::Low if M == 4 => {
+                        transform_input::<S, ShortInput, Input<M, N>, SHORT, N>(s, winograd, input, tile, inputs, place)
+                    }
                     Kind::Corner if M == 4 => transform_input::<S, ShortInput, ShortInput, SHORT, SHORT>(
-                        s, winograd, pass.input, tile, inputs, place,
+                        s, winograd, input, tile, inputs, place,
                     ),
-                    _ => transform_input::<S, Input<M, N>, Input<M, N>, N, N>(
-                        s, winograd, pass.input, tile, inputs, place,
-                    ),
+                    _ => transform_input::<S, Input<M, N>, Input<M, N>, N, N>(s, winograd, input, tile, inputs, place),
                 }
             }
             let digits = winograd.amx.map(|amx| {
@@ -96,8 +106,8 @@ where
             });
             let factors =
                 Factors { points: N * N, left: inputs, rows, depth: channels, right: derived, vectors, digits };
-            for first in (0..vectors).step_by(step) {
-                let slice = Slice { first, count: step.min(vectors - first) };
+            for first in some.clone().step_by(step) {
+                let slice = Slice { first, count: step.min(some.end - first) };
                 factors.multiply(s, &slice, |point| order.of::<N>(point), products);
                 // Tile by tile through a panel: where a vector is half a cache line, both halves at once.
                 for panel in (0..slice.count).step_by(PANEL) {
@@ -175,7 +185,7 @@ pub(super) fn transform_input<S: Simd, V: Map<A, A>, H: Map<B, B>, const A: usiz
 
 /// What the output transform writes to, and adds.
 struct Target<'a> {
-    output: &'a mut [f32],
+    output: Disjoint<'a, f32>,
     /// Places of maxima, or empty.
     kept: &'a mut [u8],
     bias: Option<&'a [f32]>,

@@ -2,10 +2,12 @@
 
 use super::super::block::Block;
 use super::backward::{self, Run as Back};
+use super::blocking::FILTERS;
 use super::forward::{self, Run as Ahead};
 use super::weights::{self, Prepare, PrepareBack};
 use super::{Winograd, cost};
-use crate::engine::cpu::kernel::{Backward, Forward, Kernel};
+use crate::engine::cpu::disjoint::Disjoint;
+use crate::engine::cpu::kernel::{Backward, Forward, Kernel, Part, Shared};
 use crate::engine::cpu::kernels::activate::{activate, activate_backward};
 use crate::engine::cpu::simd::amx::Amx;
 use crate::engine::cpu::simd::{Level, vectorize};
@@ -87,7 +89,25 @@ impl Transformed {
 
     /// Whether the activation passes over the output.
     fn passes(&self) -> bool {
-        self.activation != Activation::Relu
+        !matches!(self.activation, Activation::Relu | Activation::Linear)
+    }
+
+    /// Whether parts of the forward pass may be of some filters each.
+    fn cuts_filters(&self) -> bool {
+        !self.passes()
+    }
+
+    /// Whether so many parts of an image are rows of tiles, else they are some filters each. The longest part counts. With
+    /// rows all weights go through each thread, which takes as long as the products of a few tiles; with filters all inputs
+    /// are transformed by each, which takes as long as the products of a few filters.
+    fn shares_rows(&self, parts: usize) -> bool {
+        const TILES: f64 = 6.0;
+        const TRANSFORM: f64 = 16.0;
+        let longest = |places: usize| places.div_ceil(parts) as f64 / places as f64;
+        let ((down, across), filters) = (self.winograd.tiles(), self.winograd.block.filters);
+        let tiles = (down * across) as f64;
+        let rows = (longest(down) * tiles + TILES) / (tiles + TILES);
+        !self.cuts_filters() || rows <= longest(filters.div_ceil(FILTERS)) + TRANSFORM / filters as f64
     }
 }
 
@@ -152,13 +172,73 @@ impl Kernel for Transformed {
         self.behind.as_ref().is_none_or(|behind| behind.adds_sums())
     }
 
-    fn forward(&self, mut pass: Forward<'_>) {
+    fn forward(&self, pass: Forward<'_>) {
         assert!(self.ahead, "the forward pass was given up");
-        self.winograd.block.check_forward_of(&pass, self.winograd.input_len());
-        let derived = &pass.derived[..self.split()];
-        vectorize(self.level, Ahead { winograd: &self.winograd, derived, pass: &mut pass });
+        let block = &self.winograd.block;
+        block.check_forward_of(&pass, self.winograd.input_len());
+        let run = Ahead {
+            winograd: &self.winograd,
+            images: pass.images,
+            tiles: 0..pass.images * self.winograd.image_tiles(),
+            filters: 0..block.filters,
+            weights: pass.weights,
+            derived: &pass.derived[..self.split()],
+            input: pass.input,
+            output: Disjoint::new(&mut *pass.output),
+            kept: if pass.training && block.pooled { pass.kept } else { &mut [] },
+            scratch: pass.scratch,
+        };
+        vectorize(self.level, run);
         if self.passes() {
-            activate(self.level, self.activation, pass.output, self.winograd.block.filters);
+            activate(self.level, self.activation, pass.output, block.filters);
+        }
+    }
+
+    fn parts(&self, _: usize, most: usize) -> usize {
+        let Block { channels, filters, .. } = self.winograd.block;
+        let operations = 2 * self.winograd.points() * self.winograd.image_tiles() * channels * filters;
+        let rows = self.winograd.tiles().0;
+        let places = if self.cuts_filters() { rows.max(filters.div_ceil(FILTERS)) } else { rows };
+        if self.ahead { Part::worth(operations, places, most) } else { 1 }
+    }
+
+    unsafe fn forward_part(&self, pass: Shared<'_>) {
+        assert!(self.ahead, "the forward pass was given up");
+        let Winograd { block, .. } = self.winograd;
+        let (down, across) = self.winograd.tiles();
+        assert_eq!(pass.input.len(), self.winograd.input_len(), "input");
+        assert_eq!(pass.output.len(), block.output_len(), "output");
+        assert_eq!(pass.weights.len(), block.weights_len(), "weights");
+        let (rows, filters) = if self.shares_rows(pass.part.of) {
+            (pass.part.share(down, 1), 0..block.filters)
+        } else {
+            (0..down, pass.part.share(block.filters, FILTERS))
+        };
+        // The side that is cut may have fewer places than there are parts.
+        if rows.is_empty() || filters.is_empty() {
+            return;
+        }
+        let run = Ahead {
+            winograd: &self.winograd,
+            images: 1,
+            tiles: rows.start * across..rows.end * across,
+            filters,
+            weights: pass.weights,
+            derived: &pass.derived[..self.split()],
+            input: pass.input,
+            output: pass.output,
+            kept: &mut [],
+            scratch: pass.scratch,
+        };
+        vectorize(self.level, run);
+        if self.passes() {
+            let [height, width] = <[usize; 2]>::from(block.output());
+            let [start, end] = [rows.start, rows.end].map(|row| (row * self.winograd.m).min(height));
+            let row = width * block.filters;
+            // SAFETY: shares do not overlap, and filters are not shared out where an activation passes over the output;
+            // the rest is the caller's promise.
+            let output = unsafe { pass.output.part(start * row..end * row) };
+            activate(self.level, self.activation, output, block.filters);
         }
     }
 
