@@ -38,16 +38,18 @@ pub trait Kernel: Send + Sync {
     /// Computes the outputs.
     fn forward(&self, pass: Forward<'_>);
 
-    /// In how many parts, of at most `most`, several threads may share the forward pass of one image with so many outputs.
+    /// In how many parts several threads may share the forward pass of one image with so many outputs: 1 where that is not
+    /// worth it, and `most` at most.
     fn parts(&self, _outputs: usize, _most: usize) -> usize {
         1
     }
 
-    /// Computes one of several [`Kernel::parts`], to the bit as [`Kernel::forward`] does.
+    /// Computes one of several parts, to the bit as [`Kernel::forward`] does.
     ///
     /// # Safety
-    /// Nobody uses the output but other parts of the same pass, and of these each is computed by one thread.
-    unsafe fn forward_part(&self, _pass: Shared<'_>) {
+    /// `pass.part.of` is what [`Kernel::parts`] said, and `pass.part.number` is less. Nobody uses the output but other parts
+    /// of the same pass, each of which is computed once.
+    unsafe fn forward_part(&self, _pass: ForwardPart<'_>) {
         unreachable!("a kernel that has parts computes them");
     }
 
@@ -124,7 +126,7 @@ impl Part {
 }
 
 /// What [`Kernel::forward_part`] works on: a part of the forward pass of one image, for which no backward pass follows.
-pub struct Shared<'a> {
+pub struct ForwardPart<'a> {
     /// Which part of it.
     pub part: Part,
     /// As in [`Forward`].
@@ -139,7 +141,7 @@ pub struct Shared<'a> {
     pub scratch: &'a mut [f32],
 }
 
-impl<'a> Shared<'a> {
+impl<'a> ForwardPart<'a> {
     /// A forward pass over a part of input and output that is like a whole one.
     pub fn over<'b>(&'b mut self, input: &'b [f32], output: &'b mut [f32]) -> Forward<'b> {
         Forward {
@@ -171,7 +173,7 @@ impl<'a> Shared<'a> {
         }
     }
 
-    /// The same, of a kernel each of whose outputs depends on the input at its place, in rows of `width`, alone.
+    /// Computes the part, of a kernel that makes each row of `width` outputs from the inputs at the same places.
     ///
     /// # Safety
     /// As for [`Kernel::forward_part`].

@@ -1,11 +1,11 @@
 //! One image on its way through prediction, step by step on all threads: for a single image.
 //!
-//! A step is shared out where it is long enough ([`Kernel::parts`](super::kernel::Kernel::parts)) for a round of the pool, a microsecond or two; what the
-//! parts compute is the same to the bit as the whole. Small networks have no such step, and go through on the calling
-//! thread alone as ever.
+//! A step is shared out where its kernel can be cut and each part is worth a round of the pool, a microsecond or two
+//! ([`Kernel::parts`](super::kernel::Kernel::parts)); the parts compute the bits of the whole. A network without such
+//! steps, as small ones are, goes through on the calling thread alone.
 
 use super::disjoint::Disjoint;
-use super::kernel::{Part, Shared};
+use super::kernel::{ForwardPart, Part};
 use super::kernels::merge;
 use super::memory::Scratches;
 use super::pass::{Pass, Store};
@@ -48,7 +48,7 @@ impl Pass<'_> {
                 // SAFETY: a thread runs one item at a time, and each part is one item.
                 unsafe {
                     let (part, scratch) = (Part { number, of }, scratch.of(thread).kernel);
-                    Shared { part, weights, derived, input, output, scratch }.compute(kernel);
+                    ForwardPart { part, weights, derived, input, output, scratch }.compute(kernel);
                 }
             });
         }
@@ -61,13 +61,13 @@ impl Pass<'_> {
     unsafe fn merge_on(&self, pool: &mut Pool, store: &Store<'_>, step: &Step) {
         // SAFETY: the caller's promise, and a step's output is not among its inputs.
         let output = unsafe { store.tensor(self.program, step.output, &ONE) };
-        let rows = match &step.action {
+        let width = match &step.action {
             Action::Concatenate(channels) => channels.iter().sum(),
             _ => 1,
         };
-        let rows = output.len() / rows;
+        let rows = output.len() / width;
         let of = Part::worth(4 * output.len(), rows, pool.threads());
-        let (width, output) = (output.len() / rows, Disjoint::new(output));
+        let output = Disjoint::new(output);
         pool.run(of, &|_, number| {
             let some = Part { number, of }.share(rows, 1);
             let input = |number: usize, width: usize| {

@@ -4,7 +4,7 @@
 //! NaN: as there; softmax makes a row with a NaN NaN.
 
 use super::activate::{activate_backward, activate_to};
-use crate::engine::cpu::kernel::{Backward, Forward, Kernel, Part, Shared};
+use crate::engine::cpu::kernel::{Backward, Forward, ForwardPart, Kernel, Part};
 use crate::engine::cpu::simd::Level;
 use crate::layers::Activation as Function;
 
@@ -41,10 +41,10 @@ impl Kernel for Activation {
     }
 
     fn parts(&self, outputs: usize, most: usize) -> usize {
-        Part::worth(8 * outputs, outputs, most)
+        Part::worth(8 * outputs, outputs / self.width, most)
     }
 
-    unsafe fn forward_part(&self, pass: Shared<'_>) {
+    unsafe fn forward_part(&self, pass: ForwardPart<'_>) {
         // SAFETY: the caller's promise.
         unsafe { pass.forward_rows(self, self.width) }
     }

@@ -7,7 +7,7 @@
 //! NaN: a window with a NaN gives NaN, and so does a NaN of the gradient for all values of its window.
 
 use super::pooling_window::{Window, each_output};
-use crate::engine::cpu::kernel::{Backward, Forward, Kernel, Part, Shared};
+use crate::engine::cpu::kernel::{Backward, Forward, ForwardPart, Kernel, Part};
 use crate::engine::cpu::simd::{Level, Simd, Vectorized, vectorize};
 use crate::layers::average_pooling2d::Spec;
 use crate::shape::Shape;
@@ -133,7 +133,7 @@ impl Kernel for AveragePooling2D {
         Part::worth(4 * taps * outputs, self.output.height(), most)
     }
 
-    unsafe fn forward_part(&self, pass: Shared<'_>) {
+    unsafe fn forward_part(&self, pass: ForwardPart<'_>) {
         let rows = pass.part.share(self.output.height(), 1);
         let row = self.output.width() * self.output.channels();
         // SAFETY: shares do not overlap; the rest is the caller's promise.

@@ -27,7 +27,7 @@
 use super::activate::{activate, activate_backward};
 use super::batch_maps::{Gradient, Normalize, Scale, WeightGradient};
 use super::batch_sums::{Moments, Products};
-use crate::engine::cpu::kernel::{Backward, Forward, Kernel, Part, Shared};
+use crate::engine::cpu::kernel::{Backward, Forward, ForwardPart, Kernel, Part};
 use crate::engine::cpu::simd::{Level, vectorize};
 use crate::layers::Activation;
 use crate::layers::batch_normalization::Spec;
@@ -220,10 +220,10 @@ impl Kernel for BatchNormalization {
     }
 
     fn parts(&self, outputs: usize, most: usize) -> usize {
-        Part::worth(4 * outputs, outputs, most)
+        Part::worth(4 * outputs, outputs / self.passes.channels, most)
     }
 
-    unsafe fn forward_part(&self, pass: Shared<'_>) {
+    unsafe fn forward_part(&self, pass: ForwardPart<'_>) {
         // SAFETY: the caller's promise.
         unsafe { pass.forward_rows(self, self.passes.channels) }
     }

@@ -24,7 +24,7 @@ use super::gemm::{A, B, Gemm, Offsets, Start, Widths, gemm};
 use super::gemm_pack::{Panels, Rows};
 use super::planar::{self, Factor, Planar};
 use super::window::{Border, Taps, positions, tap_offsets};
-use crate::engine::cpu::kernel::{Backward, Forward, Kernel, Part, Shared};
+use crate::engine::cpu::kernel::{Backward, Forward, ForwardPart, Kernel, Part};
 use crate::engine::cpu::simd::Level;
 use crate::layers::Activation;
 use crate::layers::conv2d::Spec;
@@ -36,7 +36,7 @@ const POSITIONS: usize = 256;
 /// Single positions that go through together: a multiple of the heights of all tiles.
 const TILES: usize = 252;
 
-/// Single positions of which threads take a multiple each.
+/// Single positions of which threads take a multiple each: the height of the highest tiles, as few parts of tiles are left.
 const ROWS: usize = 12;
 
 /// A convolution of a fixed shape.
@@ -284,7 +284,7 @@ impl Kernel for Conv2D {
         if self.few.is_some() { 1 } else { Part::worth(operations, places, most) }
     }
 
-    unsafe fn forward_part(&self, pass: Shared<'_>) {
+    unsafe fn forward_part(&self, pass: ForwardPart<'_>) {
         let [height, width, filters] = self.output;
         if self.split > 1 {
             let positions = pass.part.share(self.split, ROWS);
@@ -296,6 +296,7 @@ impl Kernel for Conv2D {
         let rows = pass.part.share(height, 1);
         // SAFETY: as above.
         let output = unsafe { pass.output.part(rows.start * width * filters..rows.end * width * filters) };
+        // With a border each part copies the whole map, little beside the product that makes it worth to be a part.
         let (map, _) = self.image.bordered(pass.input, pass.scratch);
         self.outputs(&map[self.rows.at(rows.start)..], pass.weights, pass.derived, output);
     }

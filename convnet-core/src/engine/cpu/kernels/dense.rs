@@ -8,7 +8,7 @@ use super::activate::{activate, activate_backward, add_rows};
 use super::dots::{Dots, worth_it};
 use super::gemm::{A, B, Gemm, Offsets, Start, Widths, gemm};
 use super::gemm_pack::{Panels, Rows};
-use crate::engine::cpu::kernel::{Backward, Forward, Kernel, Part, Shared};
+use crate::engine::cpu::kernel::{Backward, Forward, ForwardPart, Kernel, Part};
 use crate::engine::cpu::simd::Level;
 use crate::layers::Activation;
 use crate::layers::dense::Spec;
@@ -117,7 +117,7 @@ impl Kernel for Dense {
         if whole { 1 } else { Part::worth(8 * self.features * outputs, outputs.div_ceil(UNITS), most) }
     }
 
-    unsafe fn forward_part(&self, pass: Shared<'_>) {
+    unsafe fn forward_part(&self, pass: ForwardPart<'_>) {
         let units = self.spec.units;
         let some = pass.part.share(units, UNITS);
         // SAFETY: shares do not overlap; the rest is the caller's promise.

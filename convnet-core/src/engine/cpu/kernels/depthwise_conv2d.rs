@@ -25,7 +25,7 @@
 use super::activate::{activate, activate_backward, add_rows};
 use super::depthwise_gather::{GROUPS, Gather, KernelGradient, Sums};
 use super::gemm::Widths;
-use crate::engine::cpu::kernel::{Backward, Forward, Kernel, Part, Shared};
+use crate::engine::cpu::kernel::{Backward, Forward, ForwardPart, Kernel, Part};
 use crate::engine::cpu::simd::{Level, vectorize};
 use crate::layers::depthwise_conv2d::Spec;
 use crate::layers::{Activation, conv2d};
@@ -146,6 +146,7 @@ impl DepthwiseConv2D {
     }
 
     /// Rows of the gradient of one image (all, unless the multiplier is 1), given that of its outputs before the activation.
+    /// `d_image` is these rows.
     fn input_gradient(
         &self,
         gradient: &[f32],
@@ -215,17 +216,17 @@ impl Kernel for DepthwiseConv2D {
         }
     }
 
+    /// Channels that are repeated go through on one thread: each part would have to repeat the whole map.
     fn parts(&self, outputs: usize, most: usize) -> usize {
         let operations = 4 * self.kernel_len / self.channels * outputs;
         if self.multiplier > 1 { 1 } else { Part::worth(operations, self.heights[1], most) }
     }
 
-    unsafe fn forward_part(&self, pass: Shared<'_>) {
+    unsafe fn forward_part(&self, pass: ForwardPart<'_>) {
         let (rows, row) = (pass.part.share(self.heights[1], 1), self.output_len / self.heights[1]);
         // SAFETY: shares do not overlap; the rest is the caller's promise.
         let output = unsafe { pass.output.part(rows.start * row..rows.end * row) };
-        let image = self.repeated(pass.input, pass.scratch);
-        self.some_outputs(image, pass.weights, pass.derived, output, rows);
+        self.some_outputs(pass.input, pass.weights, pass.derived, output, rows);
     }
 
     fn backward(&self, pass: Backward<'_>) {

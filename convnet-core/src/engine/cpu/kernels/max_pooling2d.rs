@@ -7,7 +7,7 @@
 //! NaN: a window with a NaN gives NaN, so that the loss shows it; its gradient goes to one of its taps.
 
 use super::pooling_window::{Window, each_output};
-use crate::engine::cpu::kernel::{Backward, Forward, Kernel, Part, Shared};
+use crate::engine::cpu::kernel::{Backward, Forward, ForwardPart, Kernel, Part};
 use crate::engine::cpu::simd::{Level, Simd, Vectorized, vectorize};
 use crate::layers::max_pooling2d::Spec;
 use crate::shape::Shape;
@@ -181,7 +181,7 @@ impl Kernel for MaxPooling2D {
         Part::worth(4 * taps * outputs, self.output.height(), most)
     }
 
-    unsafe fn forward_part(&self, pass: Shared<'_>) {
+    unsafe fn forward_part(&self, pass: ForwardPart<'_>) {
         let rows = pass.part.share(self.output.height(), 1);
         let row = self.output.width() * self.output.channels();
         // SAFETY: shares do not overlap; the rest is the caller's promise.

@@ -5,7 +5,9 @@
 //!
 //! - Convolution ([`conv2d`], [`grouped_conv2d`]) and dense layers are the matrix product of [`gemm`] over offset tables.
 //!   Few filters, and small groups, have positions instead of filters as its columns ([`planar`]).
-//! - [`depthwise_conv2d`] has no product to share: its positions gather from the map, vectors of channels at a time.
+//! - [`depthwise_conv2d`] has no product to share: its positions gather from the map (`depthwise_gather`), vectors of
+//!   channels at a time; windows of three taps in a row slide (`depthwise_slide`), as do those of five for their kernel's
+//!   gradient (`depthwise_five`).
 //! - [`max_pooling2d`], [`average_pooling2d`], [`global_pooling2d`], [`zero_padding2d`] and [`up_sampling2d`] move, choose
 //!   and mix the values of a map.
 //! - [`activation`] (on [`activate`], which other kernels share), [`rectifiers`], [`rescaling`] and [`dropout`] are passes

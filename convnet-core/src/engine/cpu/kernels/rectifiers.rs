@@ -6,9 +6,12 @@
 //! NaN: stays NaN; its gradient is that below the threshold.
 
 use super::activate::{read, write};
-use crate::engine::cpu::kernel::{Backward, Forward, Kernel, Part, Shared};
+use crate::engine::cpu::kernel::{Backward, Forward, ForwardPart, Kernel, Part};
 use crate::engine::cpu::simd::{Level, Simd, Vectorized, vectorize};
 use crate::layers::{leaky_relu, relu};
+
+/// Values of which threads take a multiple each: a vector of any level, or a cache line.
+const VALUES: usize = 16;
 
 /// A rectifier on any shape.
 pub struct Rectifier {
@@ -120,12 +123,12 @@ impl Kernel for Rectifier {
     }
 
     fn parts(&self, outputs: usize, most: usize) -> usize {
-        Part::worth(4 * outputs, outputs, most)
+        Part::worth(4 * outputs, outputs.div_ceil(VALUES), most)
     }
 
-    unsafe fn forward_part(&self, pass: Shared<'_>) {
+    unsafe fn forward_part(&self, pass: ForwardPart<'_>) {
         // SAFETY: the caller's promise.
-        unsafe { pass.forward_rows(self, 16) }
+        unsafe { pass.forward_rows(self, VALUES) }
     }
 
     fn backward(&self, pass: Backward<'_>) {

@@ -2,7 +2,7 @@
 
 use super::{assert_same_bits, random, values};
 use crate::engine::cpu::disjoint::Disjoint;
-use crate::engine::cpu::kernel::{Kernel, Part, Shared};
+use crate::engine::cpu::kernel::{ForwardPart, Kernel, Part};
 use crate::engine::cpu::kernels::{Arithmetic, choose};
 use crate::layers::*;
 use crate::shape::{Axis, Padding, Shape};
@@ -19,7 +19,7 @@ pub fn check(name: &str, kernel: &dyn Kernel, [weights, derived, input]: [&[f32]
             let part = Part { number, of };
             // SAFETY: one after the other.
             unsafe {
-                Shared { part, weights, derived, input, output: all, scratch: &mut scratch }.compute(kernel);
+                ForwardPart { part, weights, derived, input, output: all, scratch: &mut scratch }.compute(kernel);
             }
         }
         assert_same_bits(&format!("{name} in {of} parts"), &output, expected);

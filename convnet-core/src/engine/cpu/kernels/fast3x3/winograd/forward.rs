@@ -31,7 +31,7 @@ fn pieces(winograd: &Winograd, blocking: &Blocking) -> [usize; 3] {
 pub(super) struct Run<'a> {
     pub winograd: &'a Winograd,
     pub images: usize,
-    /// Which tiles of all images, and which filters: up to a multiple of [`FILTERS`], from another one on.
+    /// Which tiles of all images, and which filters: from a multiple of [`FILTERS`] up to another or to the last.
     pub tiles: Range<usize>,
     pub filters: Range<usize>,
     pub weights: &'a [f32],

@@ -7,7 +7,7 @@ use super::forward::{self, Run as Ahead};
 use super::weights::{self, Prepare, PrepareBack};
 use super::{Winograd, cost};
 use crate::engine::cpu::disjoint::Disjoint;
-use crate::engine::cpu::kernel::{Backward, Forward, Kernel, Part, Shared};
+use crate::engine::cpu::kernel::{Backward, Forward, ForwardPart, Kernel, Part};
 use crate::engine::cpu::kernels::activate::{activate, activate_backward};
 use crate::engine::cpu::simd::amx::Amx;
 use crate::engine::cpu::simd::{Level, vectorize};
@@ -99,7 +99,8 @@ impl Transformed {
 
     /// Whether so many parts of an image are rows of tiles, else they are some filters each. The longest part counts. With
     /// rows all weights go through each thread, which takes as long as the products of a few tiles; with filters all inputs
-    /// are transformed by each, which takes as long as the products of a few filters.
+    /// are transformed by each, which takes as long as the products of a few filters. Both numbers were measured with vectors,
+    /// not with the tile unit.
     fn shares_rows(&self, parts: usize) -> bool {
         const TILES: f64 = 6.0;
         const TRANSFORM: f64 = 16.0;
@@ -202,7 +203,7 @@ impl Kernel for Transformed {
         if self.ahead { Part::worth(operations, places, most) } else { 1 }
     }
 
-    unsafe fn forward_part(&self, pass: Shared<'_>) {
+    unsafe fn forward_part(&self, pass: ForwardPart<'_>) {
         assert!(self.ahead, "the forward pass was given up");
         let Winograd { block, .. } = self.winograd;
         let (down, across) = self.winograd.tiles();
