@@ -373,17 +373,20 @@ impl Part<'_> {
                     *seen = s.load(table.add(tap * S::LANES));
                 }
             }
+            // From one vector of a place in the pattern to the next: a division each would take longer than the taps.
+            let right = of.pattern.positions * of.steps[1];
             for row in first..end {
+                let mut at = map.wrapping_add(row * down);
                 for vector in (vector..of.vectors_of_row()).step_by(of.pattern.vectors) {
                     let count = S::LANES.min(len - vector * S::LANES);
                     let from = gradient.as_ptr().wrapping_add(row * len + vector * S::LANES);
                     let d = if count == S::LANES { s.load(from) } else { s.load_first(from, count) };
-                    let at = map.wrapping_add(row * down + of.look(vector)[0]);
                     let one = s.load(at.wrapping_add(taps[0]));
                     for ((sum, seen), tap) in sums.iter_mut().zip(seen).zip(taps) {
                         let values = if ONE { one } else { s.load(at.wrapping_add(*tap)) };
                         *sum = s.mul_add(s.permute(values, seen), d, *sum);
                     }
+                    at = at.wrapping_add(right);
                 }
             }
             for (tap, sum) in sums.into_iter().enumerate() {
