@@ -166,7 +166,7 @@ fn convolutions(table: &mut Table) {
         table.conv(&format!("conv 3x3 groups {groups}"), [axis(3, 1, 1); 2], groups, sizes);
     }
     table.conv("conv 3x3 strides 2 groups 32", [axis(3, 2, 1); 2], 32, [28, 256, 256]);
-    for (channels, filters) in [(1, 32), (3, 32), (1, 12), (1, 8), (1, 5), (1, 1)] {
+    for (channels, filters) in [(1, 32), (3, 32), (1, 15), (1, 12), (1, 8), (1, 5), (1, 1)] {
         table.conv("conv 3x3 first layer", [axis(3, 1, 1); 2], 1, [28, channels, filters]);
     }
     table.conv("conv 5x5 first layer", [axis(5, 1, 1); 2], 1, [28, 1, 6]);

@@ -9,8 +9,8 @@
 //!
 //! A tile of the forward pass is one vector at eight rows of outputs (four with 16 registers): a tap is one load of its
 //! weights, and at each row a shuffle and a multiply-add; one load of the map serves as many neighbouring taps as see no
-//! more than a vector of it. The kernel's gradient has up to eight taps in registers while the rows of a band pass by. Its
-//! lanes are added in the end of a call: a sum that `exact` does not allow. In the last vector of a row of outputs, lanes
+//! more than a vector of it. The kernel's gradient has the taps of up to four such looks, each at another row of the map, in
+//! registers while the rows of a band pass by. Its lanes are added in the end of a call: a sum that `exact` does not allow. In the last vector of a row of outputs, lanes
 //! behind its end add what they see of the map, times zero: an infinity or a NaN in the last columns of the map may so
 //! reach the gradient of taps that never see these columns.
 //!
@@ -18,13 +18,16 @@
 //!
 //! ```text
 //!                  forward          backward, no gradient of the input
-//! 5×5, 6 filters   26, before 55    40
-//! 3×3, 8 filters   15, before 26    27
-//! 3×3, 1 filter     5, before 7      7
+//! 5×5, 6 filters   26, before 55    32
+//! 3×3, 15 filters  28, before 27    47, before 74
+//! 3×3, 8 filters   15, before 26    21
+//! 3×3, 5 filters   10, before 16    15, before 23
+//! 3×3, 1 filter     5, before 7      6
 //! ```
 //!
-//! Odd numbers of filters need a load of the map for each tap: 15 filters took 43 µs forward, where vectors of filters take
-//! about 25. From half a vector on they stay there.
+//! Each vector of the pattern looks from its own first position on: from the pattern's first one, odd numbers of filters
+//! would need a load of the map for each tap (the 16 before 10 µs), and 15 of them lost to vectors of filters. The gradient
+//! took 40 µs for 5×5 with a look at a time and a division at each vector.
 //!
 //! LeNet-5's training step (batch 64) takes 0.87 of the time. A load at each tap instead of one for the taps of a row
 //! took 34 instead of 26 µs forward: most of these straddle cache lines.
@@ -39,11 +42,10 @@ use crate::layers::Activation;
 use crate::layers::conv2d::Spec;
 use crate::shape::Shape;
 
-/// The most taps whose gradients are summed at a time.
-const TAPS: usize = 8;
-/// How many taps one look at the map must serve to be worth it in the kernel's gradient: fewer sums would wait for each
-/// other's multiply-adds.
-const FEW: usize = 3;
+/// The most taps that one look at the map serves.
+const SHIFTS: usize = 8;
+/// The most looks, each at another row of the map, whose taps' gradients are summed at a time, by the taps that each serves.
+const LOOKS: [usize; SHIFTS + 1] = [0, 9, 4, 3, 3, 3, 2, 2, 2];
 /// Floats of the output's gradient in a band: half a first-level cache of 32 KiB.
 const BAND: usize = 1 << 12;
 
@@ -78,10 +80,14 @@ pub struct SingleChannel {
     /// The map within zeros, as far as the last vector of a row looks.
     map: Border,
     pattern: Pattern,
+    /// Which value of the kernel each float of the pattern is, its taps one after the other for each vector.
+    values: Vec<usize>,
     /// Where each tap lies.
     taps: Vec<usize>,
     /// From one row, and from one position, of outputs to the next in the map.
     steps: [usize; 2],
+    /// Where each vector of the pattern looks in the map, from the first position of the pattern on.
+    starts: Vec<usize>,
     /// How many neighbouring taps of a row see no more of the map than a vector holds.
     shifts: usize,
     /// Taps in a row of the kernel.
@@ -100,14 +106,14 @@ impl SingleChannel {
         }
         let (vertical, horizontal) = (spec.vertical, spec.horizontal);
         let (height, width, pattern) = (output.height(), output.width(), Pattern::new(filters, lanes));
-        if (pattern.positions - 1) * horizontal.stride >= lanes || width * filters < lanes {
+        let position = move |vector, lane| (vector * lanes + lane) / filters;
+        // From the position of a vector's first lane on: what its lanes see of the first tap.
+        let sees = move |vector, lane| (position(vector, lane) - position(vector, 0)) * horizontal.stride;
+        let reach = (0..pattern.vectors).map(|vector| sees(vector, lanes - 1)).max()?;
+        if reach >= lanes || width * filters < lanes {
             return None;
         }
-        // Odd numbers have no look at the map in common for several taps, and lose where they nearly fill a vector.
-        if 2 * pattern.positions > lanes && 2 * filters > lanes {
-            return None;
-        }
-        let last = (width.div_ceil(pattern.positions) - 1) * pattern.positions * horizontal.stride;
+        let last = position((width * filters).div_ceil(lanes) - 1, 0) * horizontal.stride;
         let map = Border {
             inner: [input.height(), input.width()],
             outer: [(height - 1) * vertical.stride + vertical.reach(), last + horizontal.reach() - 1 + lanes],
@@ -115,14 +121,17 @@ impl SingleChannel {
             channels: 1,
         };
         let step = horizontal.dilation;
-        let shifts = (lanes - 1 - (pattern.positions - 1) * horizontal.stride) / step + 1;
+        let shifts = (lanes - 1 - reach) / step + 1;
         // With 16 registers sums and shuffles of no more than five taps.
-        let shifts = shifts.min(horizontal.window).min(if lanes >= 16 { TAPS } else { 5 });
+        let shifts = shifts.min(horizontal.window).min(if lanes >= 16 { SHIFTS } else { 5 });
         let vectors = (0..pattern.vectors).flat_map(|vector| (0..shifts).map(move |shift| (vector, shift * step)));
         let seen = vectors.flat_map(|(vector, shift)| {
-            let position = move |lane| (vector * lanes + lane) / filters;
-            (0..lanes).map(move |lane| f32::from_bits((position(lane) * horizontal.stride + shift) as u32))
+            (0..lanes).map(move |lane| f32::from_bits((sees(vector, lane) + shift) as u32))
         });
+        let taps = vertical.window * horizontal.window;
+        let values = (0..pattern.vectors).flat_map(|vector| (0..taps).map(move |tap| (vector, tap)));
+        let values = values
+            .flat_map(|(vector, tap)| (0..lanes).map(move |lane| tap * filters + (vector * lanes + lane) % filters));
         Some(SingleChannel {
             level,
             activation,
@@ -131,8 +140,10 @@ impl SingleChannel {
             output: [height, width, filters],
             map,
             pattern,
+            values: values.collect(),
             taps: tap_offsets(spec, map.row(), 1).collect(),
             steps: [vertical.stride * map.row(), horizontal.stride],
+            starts: (0..pattern.vectors).map(|vector| position(vector, 0) * horizontal.stride).collect(),
             shifts,
             window: horizontal.window,
             seen: seen.collect(),
@@ -150,19 +161,7 @@ impl SingleChannel {
 
     /// Floats of the kernel in the pattern.
     fn pattern_len(&self) -> usize {
-        self.pattern.vectors * self.taps.len() * self.pattern.lanes
-    }
-
-    /// Where float `flat` of the pattern, a value of filter `flat % filters`, lies for one of so many taps.
-    fn at(&self, taps: usize, tap: usize, flat: usize) -> usize {
-        let lanes = self.pattern.lanes;
-        (flat / lanes * taps + tap) * lanes + flat % lanes
-    }
-
-    /// The sum over the lanes of a filter.
-    fn folded(&self, sums: &[f32], taps: usize, tap: usize, filter: usize) -> f32 {
-        let flat = (0..self.pattern.positions).map(|position| position * self.output[2] + filter);
-        flat.map(|flat| sums[self.at(taps, tap, flat)]).sum()
+        self.values.len()
     }
 
     /// Floats of the bias in the pattern.
@@ -188,11 +187,9 @@ impl SingleChannel {
         assert!(kernel.len() == self.pattern_len(), "the kernel in the pattern");
     }
 
-    /// Where a vector of a row of outputs looks in the map, and its place in the pattern.
-    #[inline(always)]
-    fn look(&self, vector: usize) -> [usize; 2] {
-        let Pattern { vectors, positions, .. } = self.pattern;
-        [vector / vectors * positions * self.steps[1], vector % vectors]
+    /// How far the pattern moves in the map from one time that it repeats to the next.
+    fn right(&self) -> usize {
+        self.pattern.positions * self.steps[1]
     }
 }
 
@@ -241,9 +238,13 @@ impl Outputs<'_> {
     unsafe fn rows<S: Simd, const ROWS: usize>(&self, s: S, row: usize, to: *mut f32) {
         let Outputs { of, map, kernel, bias, relu, .. } = self;
         let [down, len] = [of.steps[0], of.output[1] * of.output[2]];
+        // The place in the pattern, and where the pattern lies: a division at each vector would take long.
+        let (mut pattern, mut right) = (0, 0);
         for vector in 0..of.vectors_of_row() {
-            let [from, pattern] = of.look(vector);
-            let map = map.as_ptr().wrapping_add(row * down + from);
+            if pattern == of.pattern.vectors {
+                (pattern, right) = (0, right + of.right());
+            }
+            let map = map.as_ptr().wrapping_add(row * down + right + of.starts[pattern]);
             // SAFETY: a row of the map has a vector behind the last tap of the last vector of outputs; the tables have
             // whole vectors; the last vector of outputs is written as far as the row goes.
             unsafe {
@@ -272,6 +273,7 @@ impl Outputs<'_> {
                     if count == S::LANES { s.store(to, sum) } else { s.store_first(to, sum, count) }
                 }
             }
+            pattern += 1;
         }
     }
 }
@@ -302,22 +304,16 @@ impl Vectorized for Gradients<'_> {
         }
         let (height, row) = (of.output[0], of.output[1] * of.output[2]);
         let band = (BAND / row).max(1);
-        let some = of.taps.len().div_ceil(of.taps.len().div_ceil(TAPS));
+        // Where a look serves one tap, all taps are looks of one column.
+        let columns = if of.shifts > 1 { of.window } else { 1 };
         for first in (0..height).step_by(band) {
             let rows = [first, height.min(first + band)];
             for vector in 0..of.pattern.vectors {
-                let mut part = Part { of, map, gradient, vector, rows, sums: sums.as_mut_ptr() };
-                part.sums = part.sums.wrapping_add(vector * of.taps.len() * S::LANES);
-                if of.shifts >= FEW {
-                    for taps in of.looks() {
-                        // SAFETY: `check` has seen the lengths; there are as many rows and taps.
-                        unsafe { part.add_some::<S, true>(s, taps) }
-                    }
-                } else {
-                    for taps in of.taps.chunks(some) {
-                        // SAFETY: as above.
-                        unsafe { part.add_some::<S, false>(s, taps) }
-                    }
+                let sums = sums.as_mut_ptr().wrapping_add(vector * of.taps.len() * S::LANES);
+                let part = Part { of, map, gradient, vector, rows, columns, sums };
+                for column in (0..columns).step_by(of.shifts) {
+                    // SAFETY: `check` has seen the lengths; there are as many rows and taps.
+                    unsafe { part.add_columns(s, column, of.shifts.min(columns - column)) }
                 }
             }
         }
@@ -332,65 +328,77 @@ struct Part<'a> {
     vector: usize,
     /// The first row, and the one behind the last.
     rows: [usize; 2],
-    /// Where the next taps' sums lie.
+    /// Taps in a row of the kernel.
+    columns: usize,
+    /// Where the sums of the first tap lie.
     sums: *mut f32,
 }
 
 impl Part<'_> {
-    /// Adds what some taps have, which are those of one look at the map if `ONE`.
+    /// Adds what the taps of `shifts` columns from `column` on have: in each row of the kernel a look at the map.
     ///
     /// # Safety
-    /// The slices have the lengths that `check` asks for, the rows are there, and the sums of so many taps.
+    /// The slices have the lengths that `check` asks for, and the rows and the columns are there.
     #[inline(always)]
-    unsafe fn add_some<S: Simd, const ONE: bool>(&mut self, s: S, taps: &[usize]) {
-        macro_rules! sizes {
-            ($($count:literal)*) => {
-                match taps.len() {
-                    // SAFETY: as the caller says.
-                    $($count => unsafe { self.add::<S, ONE, $count>(s, taps) },)*
-                    _ => unreachable!("as many taps as TAPS"),
-                }
-            };
+    unsafe fn add_columns<S: Simd>(&self, s: S, column: usize, shifts: usize) {
+        let rows = self.of.taps.len() / self.columns;
+        // Besides the sums, registers hold the shuffles, a look and the gradient.
+        let most = LOOKS[shifts].min((S::REGISTERS - 2) / shifts - 1);
+        let some = rows.div_ceil(rows.div_ceil(most));
+        for row in (0..rows).step_by(some) {
+            let first = row * self.columns + column;
+            macro_rules! sizes {
+                ($($shifts:literal: $($looks:literal)*;)*) => {
+                    match (some.min(rows - row), shifts) {
+                        // SAFETY: as the caller says.
+                        $($(($looks, $shifts) => unsafe { self.add::<S, $looks, $shifts>(s, first) },)*)*
+                        _ => unreachable!("as many looks as LOOKS"),
+                    }
+                };
+            }
+            sizes!(1: 1 2 3 4 5 6 7 8 9; 2: 1 2 3 4; 3: 1 2 3; 4: 1 2 3; 5: 1 2 3; 6: 1 2; 7: 1 2; 8: 1 2;);
         }
-        sizes!(1 2 3 4 5 6 7 8);
-        self.sums = self.sums.wrapping_add(taps.len() * S::LANES);
     }
 
     /// # Safety
-    /// As for [`Part::add_some`], with as many taps.
+    /// As for [`Part::add_columns`], where the kernel has so many taps side by side, in so many rows, from `first` on.
     #[inline(always)]
-    unsafe fn add<S: Simd, const ONE: bool, const COUNT: usize>(&self, s: S, taps: &[usize]) {
-        let &Part { of, map, gradient, vector, rows: [first, end], sums: to } = self;
+    unsafe fn add<S: Simd, const LOOKS: usize, const SHIFTS: usize>(&self, s: S, first: usize) {
+        let &Part { of, map, gradient, vector, rows: [row, end], columns, sums: to } = self;
         let (down, len) = (of.steps[0], of.output[1] * of.output[2]);
-        let map = map.as_ptr();
+        let to = to.wrapping_add(first * S::LANES);
+        let map = map.as_ptr().wrapping_add(of.starts[vector]);
+        let mut taps = [0; LOOKS];
+        for (look, tap) in taps.iter_mut().enumerate() {
+            *tap = of.taps[first + look * columns];
+        }
         // SAFETY: as in `Outputs::rows`; what the gradient has not is zero.
         unsafe {
             let table = of.seen.as_ptr().add(vector * of.shifts * S::LANES);
-            let (mut sums, mut seen) = ([s.splat(0.0); COUNT], [s.load(table); COUNT]);
-            for (tap, (sum, seen)) in sums.iter_mut().zip(&mut seen).enumerate() {
-                *sum = s.load(to.add(tap * S::LANES));
-                if ONE {
-                    *seen = s.load(table.add(tap * S::LANES));
-                }
+            let (mut sums, mut seen) = ([[s.splat(0.0); SHIFTS]; LOOKS], [s.splat(0.0); SHIFTS]);
+            for (shift, seen) in seen.iter_mut().enumerate() {
+                *seen = s.load(table.add(shift * S::LANES));
             }
-            // From one vector of a place in the pattern to the next: a division each would take longer than the taps.
-            let right = of.pattern.positions * of.steps[1];
-            for row in first..end {
+            for row in row..end {
                 let mut at = map.wrapping_add(row * down);
                 for vector in (vector..of.vectors_of_row()).step_by(of.pattern.vectors) {
                     let count = S::LANES.min(len - vector * S::LANES);
                     let from = gradient.as_ptr().wrapping_add(row * len + vector * S::LANES);
                     let d = if count == S::LANES { s.load(from) } else { s.load_first(from, count) };
-                    let one = s.load(at.wrapping_add(taps[0]));
-                    for ((sum, seen), tap) in sums.iter_mut().zip(seen).zip(taps) {
-                        let values = if ONE { one } else { s.load(at.wrapping_add(*tap)) };
-                        *sum = s.mul_add(s.permute(values, seen), d, *sum);
+                    for (sums, tap) in sums.iter_mut().zip(taps) {
+                        let values = s.load(at.wrapping_add(tap));
+                        for (sum, seen) in sums.iter_mut().zip(seen) {
+                            *sum = s.mul_add(s.permute(values, seen), d, *sum);
+                        }
                     }
-                    at = at.wrapping_add(right);
+                    at = at.wrapping_add(of.right());
                 }
             }
-            for (tap, sum) in sums.into_iter().enumerate() {
-                s.store(to.add(tap * S::LANES), sum);
+            for (look, sums) in sums.into_iter().enumerate() {
+                for (shift, sum) in sums.into_iter().enumerate() {
+                    let to = to.add((look * columns + shift) * S::LANES);
+                    s.store(to, s.add(s.load(to), sum));
+                }
             }
         }
     }
@@ -398,7 +406,8 @@ impl Part<'_> {
 
 impl Kernel for SingleChannel {
     fn scratch(&self, _: usize) -> usize {
-        self.map.scratch(1).max(self.input_gradient.scratch(1)) + self.pattern_len() + self.bias_len()
+        let sums = self.pattern_len() + self.bias_len() + self.kernel_len() + self.output[2];
+        self.map.scratch(1).max(self.input_gradient.scratch(1)) + sums
     }
 
     fn adds_sums(&self) -> bool {
@@ -413,13 +422,10 @@ impl Kernel for SingleChannel {
         let (kernel, bias) = weights.split_at(self.kernel_len());
         let (pattern, rest) = derived.split_at_mut(self.pattern_len());
         let (of_bias, rest) = rest.split_at_mut(self.bias_len());
-        let filters = self.output[2];
-        for (flat, filter) in (0..self.bias_len()).zip((0..filters).cycle()) {
-            for tap in 0..self.taps.len() {
-                pattern[self.at(self.taps.len(), tap, flat)] = kernel[tap * filters + filter];
-            }
+        for (value, &of) in pattern.iter_mut().zip(&self.values) {
+            *value = kernel[of];
         }
-        for (value, filter) in of_bias.iter_mut().zip((0..filters).cycle()) {
+        for (value, filter) in of_bias.iter_mut().zip((0..self.output[2]).cycle()) {
             *value = if self.use_bias { bias[filter] } else { 0.0 };
         }
         self.input_gradient.prepare(kernel, rest);
@@ -447,7 +453,9 @@ impl Kernel for SingleChannel {
         let (d_kernel, d_bias) = pass.d_weights.split_at_mut(self.kernel_len());
         let weights = [&pass.weights[..self.kernel_len()], &pass.derived[self.pattern_len() + self.bias_len()..]];
         let (sums, scratch) = pass.scratch.split_at_mut(self.pattern_len() + self.bias_len());
+        let (folded, scratch) = scratch.split_at_mut(self.kernel_len() + filters);
         sums.fill(0.0);
+        folded.fill(0.0);
         let (sums, of_bias) = sums.split_at_mut(self.pattern_len());
         let gradients = pass.d_output[..pass.images * self.output_len()].chunks_exact_mut(self.output_len());
         for (image, (gradient, output)) in gradients.zip(pass.output.chunks_exact(self.output_len())).enumerate() {
@@ -459,13 +467,16 @@ impl Kernel for SingleChannel {
                 self.input_gradient.compute(gradient, weights, &mut d_input[input], scratch);
             }
         }
-        for (i, d) in d_kernel.iter_mut().enumerate() {
-            *d += self.folded(sums, self.taps.len(), i / filters, i % filters);
+        let (of_kernel, of_filters) = folded.split_at_mut(self.kernel_len());
+        for (sum, &of) in sums.iter().zip(&self.values) {
+            of_kernel[of] += sum;
         }
-        if self.use_bias {
-            for (filter, d) in d_bias.iter_mut().enumerate() {
-                *d += self.folded(of_bias, 1, 0, filter);
-            }
+        for (sum, filter) in of_bias.iter().zip((0..filters).cycle()) {
+            of_filters[filter] += sum;
+        }
+        // What was there is added to last, so that it does not change how the sums are rounded; `d_bias` may be empty.
+        for (d, sum) in d_kernel.iter_mut().chain(d_bias).zip(folded) {
+            *d += *sum;
         }
     }
 }
