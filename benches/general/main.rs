@@ -62,8 +62,8 @@
 //! beyond the third level, 11 to 15. Of the backward pass of 3x3 strides 2 on 3 channels 46 % of the samples are in the
 //! product's tiles, 16 % in turning to planes and back, 14 % in copies; a first layer needs no gradient of its input. One
 //! filter or 10 units fill a part of a vector, 28x28x1 to 1 takes less than a microsecond an image. Bounded by nothing but
-//! their code are the kernel's gradient of depthwise windows of 5, which finds every tap in memory (a way back of 33 %),
-//! and 1x1 to one filter forward (5 %).
+//! their code are 1x1 to one filter (5 % forward, 19 % back), 1x1 of 3 channels (18 % back) and 28x28x1 to 5 and to 15
+//! (31 to 33 % back).
 
 #[path = "../call/mod.rs"]
 mod call;
