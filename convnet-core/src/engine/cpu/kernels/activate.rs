@@ -46,6 +46,12 @@ trait Function {
     fn of<S: Simd>(&self, s: S, x: S::V) -> S::V;
 }
 
+/// A function whose gradient its value tells.
+trait Backward {
+    /// The gradient of what `y` is the value of, given that of `y`.
+    fn back<S: Simd>(&self, s: S, d: S::V, y: S::V) -> S::V;
+}
+
 /// `max(x, 0)`. Zero first, so that NaN stays NaN.
 struct Positive;
 
@@ -53,6 +59,14 @@ impl Function for Positive {
     #[inline(always)]
     fn of<S: Simd>(&self, s: S, x: S::V) -> S::V {
         s.max(s.splat(0.0), x)
+    }
+}
+
+impl Backward for Positive {
+    #[inline(always)]
+    fn back<S: Simd>(&self, s: S, d: S::V, y: S::V) -> S::V {
+        // `if_greater` would become a masked load, which AVX2 has but slow ones of.
+        s.keep(s.greater(y, s.splat(0.0)), d)
     }
 }
 
@@ -66,6 +80,13 @@ impl Function for Logistic {
     }
 }
 
+impl Backward for Logistic {
+    #[inline(always)]
+    fn back<S: Simd>(&self, s: S, d: S::V, y: S::V) -> S::V {
+        s.mul(d, s.mul(y, s.sub(s.splat(1.0), y)))
+    }
+}
+
 /// The hyperbolic tangent.
 struct Tangent;
 
@@ -73,6 +94,26 @@ impl Function for Tangent {
     #[inline(always)]
     fn of<S: Simd>(&self, s: S, x: S::V) -> S::V {
         tanh(s, x)
+    }
+}
+
+impl Backward for Tangent {
+    #[inline(always)]
+    fn back<S: Simd>(&self, s: S, d: S::V, y: S::V) -> S::V {
+        s.mul(d, s.sub(s.splat(1.0), s.mul(y, y)))
+    }
+}
+
+/// One of the values of a softmax.
+struct Share {
+    /// The scalar product of the row's values with their gradients.
+    along: f32,
+}
+
+impl Backward for Share {
+    #[inline(always)]
+    fn back<S: Simd>(&self, s: S, d: S::V, y: S::V) -> S::V {
+        s.mul(y, s.sub(d, s.splat(self.along)))
     }
 }
 
@@ -113,12 +154,19 @@ fn map_to<S: Simd>(s: S, from: &[f32], to: &mut [f32], function: impl Function) 
     }
 }
 
-/// Replaces each value of the first slice by a (small) function of it and its partner in the second, as long one.
+/// Replaces gradients of a function's values by those of what they were values of. Whole vectors have a loop of their
+/// own, which takes a tenth less time.
 #[inline(always)]
-fn map2<S: Simd>(s: S, values: &mut [f32], others: &[f32], mut f: impl FnMut(S::V, S::V) -> S::V) {
-    for (chunk, other) in values.chunks_mut(S::LANES).zip(others.chunks(S::LANES)) {
-        let value = f(read(s, chunk), read(s, other));
-        write(s, chunk, value);
+fn back<S: Simd>(s: S, gradients: &mut [f32], values: &[f32], function: impl Backward) {
+    let (mut vectors, mut partners) = (gradients.chunks_exact_mut(S::LANES), values.chunks_exact(S::LANES));
+    for (vector, partner) in vectors.by_ref().zip(partners.by_ref()) {
+        let gradient = function.back(s, read(s, vector), read(s, partner));
+        write(s, vector, gradient);
+    }
+    let (rest, partner) = (vectors.into_remainder(), partners.remainder());
+    if !rest.is_empty() {
+        let gradient = function.back(s, read(s, rest), read(s, partner));
+        write(s, rest, gradient);
     }
 }
 
@@ -243,16 +291,15 @@ impl Vectorized for Gradient<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Gradient { activation, output, gradient, width } = self;
-        let one = s.splat(1.0);
         match activation {
             Activation::Linear => {}
-            Activation::Relu => map2(s, gradient, output, |d, y| s.if_greater(y, s.splat(0.0), d, s.splat(0.0))),
-            Activation::Sigmoid => map2(s, gradient, output, |d, y| s.mul(d, s.mul(y, s.sub(one, y)))),
-            Activation::Tanh => map2(s, gradient, output, |d, y| s.mul(d, s.sub(one, s.mul(y, y)))),
+            Activation::Relu => back(s, gradient, output, Positive),
+            Activation::Sigmoid => back(s, gradient, output, Logistic),
+            Activation::Tanh => back(s, gradient, output, Tangent),
             Activation::Softmax => {
                 for (d, y) in gradient.chunks_exact_mut(width).zip(output.chunks_exact(width)) {
-                    let along = s.splat(d.iter().zip(y).map(|(d, y)| d * y).sum());
-                    map2(s, d, y, |d, y| s.mul(y, s.sub(d, along)));
+                    let along = d.iter().zip(y).map(|(d, y)| d * y).sum();
+                    back(s, d, y, Share { along });
                 }
             }
         }
