@@ -12,15 +12,26 @@ use convnet::shape::{Axis, Padding, Shape};
 
 /// What is measured.
 pub enum Work {
-    /// A layer's kernel: of an `exact` model, of a first layer and of groups the one that models take, else the general one.
+    /// A layer's kernel.
     Layer {
         /// The layer.
         op: Op,
-        /// See above.
-        exact: bool,
+        /// Which of its kernels.
+        of: Of,
     },
     /// The passes of a training step's batch normalisation.
     Statistics(BatchStatistics),
+}
+
+/// Whose kernel is measured.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Of {
+    /// That of models.
+    Models,
+    /// That of `exact` models.
+    Exact,
+    /// The one for all settings.
+    General,
 }
 
 /// A row of the table.
@@ -70,13 +81,12 @@ pub fn weights(op: &Op, row: &Row) -> usize {
 }
 
 /// The kernel of a row.
-pub fn kernel(op: &Op, row: &Row, exact: bool, level: Level) -> Box<dyn Kernel> {
-    let groups = matches!(op, Op::Conv2D(spec) if spec.groups > 1);
-    let kernel = if exact || row.first || groups {
-        choose(&[(*op, row.input, row.output)], row.first, Arithmetic { exact, level, ..Arithmetic::default() })
-            .map(|(kernel, _)| kernel)
-    } else {
+pub fn kernel(op: &Op, row: &Row, of: Of, level: Level) -> Box<dyn Kernel> {
+    let kernel = if of == Of::General {
         select(op, row.input, row.output, op.activation(), level)
+    } else {
+        let arithmetic = Arithmetic { exact: of == Of::Exact, level, ..Arithmetic::default() };
+        choose(&[(*op, row.input, row.output)], row.first, arithmetic).map(|(kernel, _)| kernel)
     };
     kernel.expect("every row has a kernel")
 }
@@ -87,30 +97,35 @@ struct Table {
 }
 
 impl Table {
-    fn add(&mut self, name: String, op: Op, exact: bool, input: Shape, output: Shape) {
+    fn add(&mut self, name: String, op: Op, of: Of, input: Shape, output: Shape) {
         let images = if input.is_map() && input.height() >= 112 { 1 } else { 8 };
         let first = name.contains("first layer");
-        self.rows.push(Row { name, work: Work::Layer { op, exact }, input, output, images, first });
+        self.rows.push(Row { name, work: Work::Layer { op, of }, input, output, images, first });
     }
 
     /// A layer whose window slides over a map of `size` × `size` × `channels`; the name is `what` with the shapes.
-    fn slide(&mut self, what: &str, op: Op, axes: [Axis; 2], [size, channels, filters]: [usize; 3], exact: bool) {
+    fn slide(&mut self, what: &str, op: Op, axes: [Axis; 2], [size, channels, filters]: [usize; 3], of: Of) {
         let [height, width] = axes.map(|axis| axis.output(size).expect("a window that fits"));
         let (input, output) = (Shape::map(size, size, channels), Shape::map(height, width, filters));
-        self.add(format!("{what}, {size}x{size}x{channels} to {filters}"), op, exact, input, output);
+        self.add(format!("{what}, {size}x{size}x{channels} to {filters}"), op, of, input, output);
     }
 
     fn conv(&mut self, what: &str, axes: [Axis; 2], groups: usize, sizes: [usize; 3]) {
         let [vertical, horizontal] = axes;
         let (filters, activation) = (sizes[2], Activation::Relu);
         let op = Op::Conv2D(conv2d::Spec { filters, vertical, horizontal, groups, activation, use_bias: true });
-        self.slide(what, op, axes, sizes, what.contains("exact"));
+        let of = match what {
+            _ if what.contains("exact") => Of::Exact,
+            _ if what.contains("general") => Of::General,
+            _ => Of::Models,
+        };
+        self.slide(what, op, axes, sizes, of);
     }
 
     fn depthwise(&mut self, what: &str, axis: Axis, size: usize, channels: usize) {
         let (vertical, horizontal, activation) = (axis, axis, Activation::Relu);
         let spec = depthwise_conv2d::Spec { depth_multiplier: 1, vertical, horizontal, activation, use_bias: true };
-        self.slide(what, Op::DepthwiseConv2D(spec), [axis; 2], [size, channels, channels], false);
+        self.slide(what, Op::DepthwiseConv2D(spec), [axis; 2], [size, channels, channels], Of::Models);
     }
 }
 
@@ -207,7 +222,8 @@ fn dense_layers(table: &mut Table) {
         for images in [1, 8, 32, 64] {
             let op = Op::Dense(dense::Spec { units, activation: Activation::Relu, use_bias: true });
             let (input, output) = (Shape::vector(features), Shape::vector(units));
-            let (name, work) = (format!("dense, {images} of {features} to {units}"), Work::Layer { op, exact: false });
+            let (name, work) =
+                (format!("dense, {images} of {features} to {units}"), Work::Layer { op, of: Of::Models });
             table.rows.push(Row { name, work, input, output, images, first: false });
         }
     }
@@ -219,28 +235,28 @@ fn passes(table: &mut Table, level: Level) {
     let pool = |axis: Axis| max_pooling2d::Spec { vertical: axis, horizontal: axis };
     for (size, channels) in [(28, 32), (56, 64), (14, 512), (28, 20)] {
         let sizes = [size, channels, channels];
-        table.slide("max pooling 2x2", Op::MaxPooling2D(pool(two)), [two; 2], sizes, false);
+        table.slide("max pooling 2x2", Op::MaxPooling2D(pool(two)), [two; 2], sizes, Of::Models);
         let mean = average_pooling2d::Spec { vertical: two, horizontal: two };
-        table.slide("average pooling 2x2", Op::AveragePooling2D(mean), [two; 2], sizes, false);
+        table.slide("average pooling 2x2", Op::AveragePooling2D(mean), [two; 2], sizes, Of::Models);
     }
     let three = axis(3, 2, 1);
-    table.slide("max pooling 3x3 strides 2", Op::MaxPooling2D(pool(three)), [three; 2], [112, 64, 64], false);
+    table.slide("max pooling 3x3 strides 2", Op::MaxPooling2D(pool(three)), [three; 2], [112, 64, 64], Of::Models);
     let (map, vector) = (Shape::map(7, 7, 512), Shape::vector(512));
     let whole = global_average_pooling2d::Spec { keepdims: false };
-    table.add("global average pooling, 7x7x512".into(), Op::GlobalAveragePooling2D(whole), false, map, vector);
-    table.add("global max pooling, 7x7x512".into(), Op::GlobalMaxPooling2D(whole), false, map, vector);
+    table.add("global average pooling, 7x7x512".into(), Op::GlobalAveragePooling2D(whole), Of::Models, map, vector);
+    table.add("global max pooling, 7x7x512".into(), Op::GlobalMaxPooling2D(whole), Of::Models, map, vector);
     let spec = batch_normalization::Spec { momentum: 0.99, epsilon: 1e-3, center: true, scale: true };
     for map in [Shape::map(28, 28, 64), Shape::map(14, 14, 512), Shape::map(14, 14, 20)] {
-        table.add(format!("normalization, moving, {map}"), Op::BatchNormalization(spec), false, map, map);
+        table.add(format!("normalization, moving, {map}"), Op::BatchNormalization(spec), Of::Models, map, map);
         let work = Work::Statistics(BatchStatistics::new(spec, map.channels(), level));
         let name = format!("normalization, {map}");
         table.rows.push(Row { name, work, input: map, output: map, images: 8, first: false });
     }
     let map = Shape::map(28, 28, 64);
     for activation in [Activation::Relu, Activation::Sigmoid, Activation::Tanh] {
-        table.add(format!("activation, {activation:?}, {map}"), Op::Activation(activation), false, map, map);
+        table.add(format!("activation, {activation:?}, {map}"), Op::Activation(activation), Of::Models, map, map);
     }
     for shape in [Shape::vector(10), Shape::vector(1000)] {
-        table.add(format!("activation, softmax, {shape}"), Op::Softmax, false, shape, shape);
+        table.add(format!("activation, softmax, {shape}"), Op::Softmax, Of::Models, shape, shape);
     }
 }

@@ -51,6 +51,11 @@ pub trait Select<V: Copy>: Copy {
     /// # Safety
     /// The rows are readable at `from` and writable at `to`, which do not overlap.
     unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
+    /// The sum of the lanes of each of as many vectors as lanes, in an order fixed by the level.
+    ///
+    /// # Safety
+    /// As many vectors are readable at `vectors`.
+    unsafe fn totals(self, vectors: *const V) -> V;
 }
 
 /// The bits of the first 16 bytes at `from` that equal `value`, the first as bit 0.
@@ -143,6 +148,11 @@ impl Select<Lanes> for Portable {
                 unsafe { *to.add(j * to_stride + i) = *from.add(i * from_stride + j) }
             }
         }
+    }
+    #[inline(always)]
+    unsafe fn totals(self, vectors: *const Lanes) -> Lanes {
+        // SAFETY: the caller vouches for WIDTH vectors.
+        std::array::from_fn(|i| unsafe { (*vectors.add(i)).iter().sum() })
     }
 }
 
@@ -242,6 +252,20 @@ mod x86 {
                 }
             }
         }
+        #[inline(always)]
+        unsafe fn totals(self, vectors: *const __m256) -> __m256 {
+            unsafe {
+                // Halves of each vector: the sums of four side by side.
+                let mut fours = [_mm256_setzero_ps(); 2];
+                for (i, four) in fours.iter_mut().enumerate() {
+                    let v = vectors.add(4 * i);
+                    let pairs = [_mm256_hadd_ps(*v, *v.add(1)), _mm256_hadd_ps(*v.add(2), *v.add(3))];
+                    *four = _mm256_hadd_ps(pairs[0], pairs[1]);
+                }
+                let lower = _mm256_permute2f128_ps::<0x20>(fours[0], fours[1]);
+                _mm256_add_ps(lower, _mm256_permute2f128_ps::<0x31>(fours[0], fours[1]))
+            }
+        }
     }
 
     // SAFETY of every `unsafe` block: as above.
@@ -330,6 +354,24 @@ mod x86 {
                 }
             }
         }
+        #[inline(always)]
+        unsafe fn totals(self, vectors: *const __m512) -> __m512 {
+            unsafe {
+                // Quarters of each vector: the sums of four side by side.
+                let mut fours = [_mm512_setzero_ps(); 4];
+                for (i, four) in fours.iter_mut().enumerate() {
+                    let v = vectors.add(4 * i);
+                    let (a, b, c, d) = (*v, *v.add(1), *v.add(2), *v.add(3));
+                    let low = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+                    let high = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+                    *four = _mm512_add_ps(_mm512_shuffle_ps::<0x44>(low, high), _mm512_shuffle_ps::<0xEE>(low, high));
+                }
+                let [a, b, c, d] = fours;
+                let low = _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xDD>(a, b));
+                let high = _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(c, d), _mm512_shuffle_f32x4::<0xDD>(c, d));
+                _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(low, high), _mm512_shuffle_f32x4::<0xDD>(low, high))
+            }
+        }
     }
 }
 
@@ -378,6 +420,10 @@ mod tests {
                 for i in 0..S::LANES {
                     assert!((0..S::LANES).all(|j| to[j * 18 + i] == from[i * 20 + j]));
                 }
+                let vectors: Vec<S::V> = (0..S::LANES).map(|i| s.load(from.as_ptr().add(i * 20))).collect();
+                s.store(out.as_mut_ptr(), s.totals(vectors.as_ptr()));
+                // Whole numbers below 2^24: exact in any order.
+                assert!((0..S::LANES).all(|i| out[i] == from[i * 20..][..S::LANES].iter().sum::<f32>()));
             }
         }
     }

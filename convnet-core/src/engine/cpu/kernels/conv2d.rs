@@ -12,7 +12,8 @@
 //! the product's tiles then says how many belong together.
 //!
 //! Few filters would leave lanes of a vector empty. The kernel's gradient then has them as rows and taps as columns, if
-//! those fill vectors; for the forward pass see [`super::planar`].
+//! those fill vectors; for the forward pass see [`super::planar`] and, where sums need not keep the kernel's order,
+//! [`super::window_dots`].
 //!
 //! Images go through in groups whose positions fill the product's tiles, 3×3 maps included. Every sum runs over a
 //! fixed order of its own image's values, so no result depends on how images are grouped; the kernel's gradient adds
@@ -24,6 +25,7 @@ use super::gemm::{A, B, Gemm, Offsets, Start, Widths, gemm};
 use super::gemm_pack::{Panels, Rows};
 use super::planar::{self, Factor, Planar};
 use super::window::{Border, Taps, positions, tap_offsets};
+use super::window_dots::WindowDots;
 use crate::engine::cpu::kernel::{Backward, Forward, ForwardPart, Kernel, Part};
 use crate::engine::cpu::simd::Level;
 use crate::layers::Activation;
@@ -66,43 +68,81 @@ pub struct Conv2D {
     kernel_len: usize,
     /// The kernel's layout.
     panels: Panels,
-    /// Few filters' forward pass, which needs no layout.
-    few: Option<Planar>,
+    few: Option<Few>,
     gradient_rows: Rows,
     /// Whether the kernel's gradient has filters as rows.
     across: bool,
     input_gradient: InputGradient,
 }
 
+/// The forward pass of few filters.
+enum Few {
+    Planes(Planar),
+    Dots(WindowDots),
+}
+
+impl Few {
+    fn new(spec: &Spec, input: Shape, output: Shape, level: Level, sums: Sums) -> Option<Few> {
+        let dots = || WindowDots::outputs(spec, input, output, level).map(Few::Dots);
+        let planes = planar::pays_forward(Widths::of(level).lanes, spec, input);
+        let planes = || planes.then(|| Few::Planes(Planar::outputs(spec, input, output, level)));
+        if sums == Sums::InAnyOrder { dots().or_else(planes) } else { planes() }
+    }
+
+    fn scratch(&self) -> usize {
+        match self {
+            Few::Planes(planar) => planar.scratch(),
+            Few::Dots(dots) => dots.scratch(),
+        }
+    }
+
+    fn derived(&self) -> usize {
+        match self {
+            Few::Planes(_) => 0,
+            Few::Dots(dots) => dots.derived(),
+        }
+    }
+}
+
+/// The order of sums.
+#[derive(Clone, Copy, PartialEq)]
+enum Sums {
+    /// The kernel's.
+    InOrder,
+    InAnyOrder,
+}
+
 impl Conv2D {
     /// The convolution `spec` from maps of shape `input` to maps of shape `output`, with `activation` instead of its
     /// own.
     pub fn new(spec: Spec, input: Shape, output: Shape, activation: Activation, level: Level) -> Self {
+        Conv2D::with_sums(spec, input, output, activation, level, Sums::InOrder)
+    }
+
+    /// The same with sums in another order than the kernel's, where that is faster.
+    pub fn in_any_order(spec: Spec, input: Shape, output: Shape, activation: Activation, level: Level) -> Option<Self> {
+        let convolution = Conv2D::with_sums(spec, input, output, activation, level, Sums::InAnyOrder);
+        let faster = matches!(convolution.few, Some(Few::Dots(_))) || convolution.input_gradient.reorders();
+        faster.then_some(convolution)
+    }
+
+    fn with_sums(spec: Spec, input: Shape, output: Shape, activation: Activation, level: Level, sums: Sums) -> Self {
         let widths = Widths::of(level);
         let single = |axis: Axis| axis.window == 1 && axis.stride == 1;
-        let few = planar::pays_forward(widths.lanes, &spec, input);
         let (split, input, output) = if single(spec.vertical) && single(spec.horizontal) {
             let one = |map: Shape| Shape::map(1, 1, map.channels());
             (input.height() * input.width(), one(input), one(output))
         } else {
             (1, input, output)
         };
+        let few = Few::new(&spec, input, output, level, sums);
         let (vertical, horizontal, filters) = (spec.vertical, spec.horizontal, spec.filters);
         let channels = input.channels();
         let (height, width) = (output.height(), output.width());
-        let image = Border {
-            inner: [input.height(), input.width()],
-            outer: [
-                (height - 1) * vertical.stride + vertical.reach(),
-                (width - 1) * horizontal.stride + horizontal.reach(),
-            ],
-            before: [vertical.pad_before(input.height()), horizontal.pad_before(input.width())],
-            channels,
-        };
+        let image = Border::of_input(&spec, input, output);
         let (row, len) = (image.row(), image.len());
         let (down, right) = (vertical.stride * row, horizontal.stride * channels);
         let window = vertical.window * horizontal.window * channels;
-        let few = few.then(|| Planar::outputs(&spec, input, output, level));
         let taps = Taps::new(&spec, row, channels);
         let elements = tap_offsets(&spec, row, channels).flat_map(|tap| (0..channels).map(move |c| tap + c));
         Conv2D {
@@ -125,8 +165,16 @@ impl Conv2D {
             panels: if few.is_some() { Panels::new(widths, 0, 0) } else { Panels::new(widths, window, filters) },
             few,
             gradient_rows: Rows::new(widths, filters),
-            input_gradient: InputGradient::new(&spec, input, output, level),
+            input_gradient: match sums {
+                Sums::InOrder => InputGradient::new(&spec, input, output, level),
+                Sums::InAnyOrder => InputGradient::in_any_order(&spec, input, output, level),
+            },
         }
+    }
+
+    /// Floats derived from the kernel for the forward pass.
+    fn derived_forward(&self) -> usize {
+        self.few.as_ref().map_or(self.panels.size(), Few::derived)
     }
 
     fn output_len(&self) -> usize {
@@ -154,10 +202,17 @@ impl Conv2D {
         }
     }
 
+    /// How many rows of outputs a group's gradient has, and their length. Single positions are one row, not one each.
+    fn runs(&self, gradient: &[f32]) -> (usize, usize) {
+        let [_, width, filters] = self.output;
+        let positions = gradient.len() / filters;
+        if self.split > 1 { (1, positions) } else { (positions / width, width) }
+    }
+
     /// Adds to the gradient of kernel and bias, for the images of a group, given that of the output before the
     /// activation.
     fn weight_gradient(&self, input: &[f32], gradient: &[f32], d_weights: &mut [f32], scratch: &mut [f32]) {
-        let [height, width, filters] = self.output;
+        let filters = self.output[2];
         let (d_kernel, d_bias) = d_weights.split_at_mut(self.kernel_len);
         let (maps, scratch) = self.image.bordered(input, scratch);
         if self.across {
@@ -167,9 +222,7 @@ impl Conv2D {
             }
             return;
         }
-        let rows = input.len() / self.input_len * height;
-        // Single positions are one run, not one each.
-        let (runs, len) = if self.split > 1 { (1, rows * width) } else { (rows, width) };
+        let (runs, len) = self.runs(gradient);
         let b = self.gradient_rows.factor(gradient, scratch);
         let product = Gemm {
             a: A {
@@ -198,14 +251,13 @@ impl Conv2D {
 impl Conv2D {
     /// Adds to the gradient of the kernel, with filters as rows: the sums are the same.
     fn weight_gradient_across(&self, maps: &[f32], gradient: &[f32], d_kernel: &mut [f32], scratch: &mut [f32]) {
-        let [height, width, filters] = self.output;
+        let filters = self.output[2];
         let row = self.kernel_len / filters;
         let turned = &mut scratch[..self.kernel_len];
         for (k, values) in d_kernel.chunks_exact(filters).enumerate() {
             values.iter().enumerate().for_each(|(f, value)| turned[f * row + k] = *value);
         }
-        let rows = gradient.len() / (width * filters);
-        debug_assert!(rows.is_multiple_of(height), "whole images");
+        let (runs, len) = self.runs(gradient);
         for run in 0..self.taps.runs {
             let product = Gemm {
                 a: A {
@@ -213,8 +265,8 @@ impl Conv2D {
                     row_offsets: &self.filters,
                     rows: filters,
                     run_offsets: &self.rows_of_gradient,
-                    runs: rows,
-                    len: width,
+                    runs,
+                    len,
                     step: filters,
                 },
                 b: B::Runs {
@@ -242,18 +294,20 @@ impl Kernel for Conv2D {
         let turned = if self.across { self.kernel_len } else { 0 };
         let weights =
             turned + self.image.scratch(group) + self.gradient_rows.scratch(group * self.output[0] * self.output[1]);
-        let few = self.few.as_ref().map_or(0, Planar::scratch);
+        let few = self.few.as_ref().map_or(0, Few::scratch);
         weights.max(self.input_gradient.scratch(group)).max(few)
     }
 
     fn derived(&self) -> usize {
-        self.panels.size() + self.input_gradient.derived()
+        self.derived_forward() + self.input_gradient.derived()
     }
 
     fn prepare(&self, weights: &[f32], derived: &mut [f32]) {
-        let (forward, input) = derived.split_at_mut(self.panels.size());
-        if self.few.is_none() {
-            self.panels.pack(&weights[..self.kernel_len], forward);
+        let (forward, input) = derived.split_at_mut(self.derived_forward());
+        match &self.few {
+            None => self.panels.pack(&weights[..self.kernel_len], forward),
+            Some(Few::Planes(_)) => {}
+            Some(Few::Dots(dots)) => dots.prepare(&weights[..self.kernel_len], forward),
         }
         self.input_gradient.prepare(&weights[..self.kernel_len], input);
     }
@@ -263,8 +317,11 @@ impl Kernel for Conv2D {
         if let Some(few) = &self.few {
             let (kernel, bias) = pass.weights.split_at(self.kernel_len);
             let (relu, bias) = (self.activation == Activation::Relu, self.spec.use_bias.then_some(bias));
-            let output = &mut pass.output[..pass.images * self.output_len()];
-            few.compute(Factor { kernel, bias, relu }, pass.input, output, pass.scratch);
+            let output = &mut pass.output[..pass.images * self.split * self.output_len()];
+            match few {
+                Few::Planes(planar) => planar.compute(Factor { kernel, bias, relu }, pass.input, output, pass.scratch),
+                Few::Dots(dots) => dots.compute(pass.derived, (bias, relu), pass.input, output, pass.scratch),
+            }
             if !relu {
                 activate(self.level, self.activation, output, filters);
             }
@@ -307,7 +364,7 @@ impl Kernel for Conv2D {
         if !pass.accumulate {
             pass.d_weights.fill(0.0);
         }
-        let weights = [&pass.weights[..self.kernel_len], &pass.derived[self.panels.size()..]];
+        let weights = [&pass.weights[..self.kernel_len], &pass.derived[self.derived_forward()..]];
         let [inputs, outputs] = [self.input_len, self.output_len()].map(|len| self.group * len);
         let gradients = pass.d_output[..pass.images * self.split * self.output_len()].chunks_mut(outputs);
         for (group, (gradient, output)) in gradients.zip(pass.output.chunks(outputs)).enumerate() {

@@ -3,12 +3,14 @@
 //! With strides of 1 it is a convolution itself: the output's gradient within zeros, by the kernel turned by 180° with
 //! filters and channels exchanged. With larger strides, and where most of a small map is border, that would multiply
 //! zeros; there each position's gradient is multiplied by the kernel, and the products are added where the position's
-//! window had looked. Few channels, and groups of few, go another way: see [`super::planar`].
+//! window had looked. Few channels, and groups of few, go another way ([`super::planar`]); where sums need not keep the
+//! kernel's order a third one ([`super::window_dots`]).
 
 use super::gemm::{A, B, Gemm, Offsets, Start, Widths, gemm};
 use super::gemm_pack::Panels;
 use super::planar::{self, Factor, Planar};
 use super::window::{Border, Taps, positions};
+use super::window_dots::WindowDots;
 use crate::engine::cpu::simd::{Level, Simd, Vectorized, vectorize};
 use crate::layers::conv2d::Spec;
 use crate::shape::Shape;
@@ -31,6 +33,8 @@ enum Way {
     Convolve { border: Border, windows: Offsets, taps: Taps },
     /// A product with positions as columns.
     Planes(Box<Planar>),
+    /// Scalar products.
+    Dots(Box<WindowDots>),
     /// Products added one position after the other.
     Scatter { rows: Offsets, run: Offsets },
 }
@@ -59,9 +63,23 @@ impl InputGradient {
         InputGradient { level, spec: *spec, input, output, panels, way }
     }
 
+    /// The same where sums need not keep the kernel's order.
+    pub fn in_any_order(spec: &Spec, input: Shape, output: Shape, level: Level) -> Self {
+        let Some(dots) = WindowDots::inputs(spec, input, output, level) else {
+            return InputGradient::new(spec, input, output, level);
+        };
+        let (panels, way) = (Panels::new(Widths::of(level), 0, 0), Way::Dots(Box::new(dots)));
+        InputGradient { level, spec: *spec, input, output, panels, way }
+    }
+
+    /// Whether the kernel's order is not kept.
+    pub fn reorders(&self) -> bool {
+        matches!(self.way, Way::Dots(_))
+    }
+
     /// Floats derived from the kernel.
     pub fn derived(&self) -> usize {
-        self.panels.size()
+        if let Way::Dots(dots) = &self.way { dots.derived() } else { self.panels.size() }
     }
 
     /// Floats of scratch for some images.
@@ -69,6 +87,7 @@ impl InputGradient {
         match &self.way {
             Way::Convolve { border, .. } => border.scratch(images),
             Way::Planes(planar) => planar.scratch(),
+            Way::Dots(dots) => dots.scratch(),
             Way::Scatter { .. } => CHUNK * self.window(),
         }
     }
@@ -81,7 +100,7 @@ impl InputGradient {
     /// Fills the derived floats.
     pub fn prepare(&self, kernel: &[f32], derived: &mut [f32]) {
         let filters = self.spec.filters;
-        match self.way {
+        match &self.way {
             Way::Convolve { .. } => {
                 let taps = kernel.chunks_exact(self.input.channels() * filters).rev();
                 for (t, tap) in taps.enumerate() {
@@ -89,6 +108,7 @@ impl InputGradient {
                 }
             }
             Way::Planes(_) => {}
+            Way::Dots(dots) => dots.prepare(kernel, derived),
             Way::Scatter { .. } => self.panels.pack_transposed(kernel, 0, filters, derived),
         }
     }
@@ -101,6 +121,7 @@ impl InputGradient {
             Way::Planes(planar) => {
                 planar.compute(Factor { kernel, bias: None, relu: false }, gradient, d_input, scratch);
             }
+            Way::Dots(dots) => dots.compute(derived, (None, false), gradient, d_input, scratch),
             Way::Convolve { border, windows, taps } => {
                 let (maps, _) = border.bordered(gradient, scratch);
                 let channels = self.input.channels();

@@ -156,15 +156,7 @@ impl GroupedConv2D {
         let (vertical, horizontal) = (spec.vertical, spec.horizontal);
         let (channels, filters) = (input.channels() / spec.groups, spec.filters / spec.groups);
         let (height, width) = (output.height(), output.width());
-        let border = Border {
-            inner: [input.height(), input.width()],
-            outer: [
-                (height - 1) * vertical.stride + vertical.reach(),
-                (width - 1) * horizontal.stride + horizontal.reach(),
-            ],
-            before: [vertical.pad_before(input.height()), horizontal.pad_before(input.width())],
-            channels: input.channels(),
-        };
+        let border = Border::of_input(&spec, input, output);
         let row = border.row();
         let window = vertical.window * horizontal.window;
         let taps = || tap_offsets(&spec, row, input.channels());

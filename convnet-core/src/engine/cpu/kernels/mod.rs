@@ -4,7 +4,8 @@
 //! makes it.
 //!
 //! - Convolution ([`conv2d`], [`grouped_conv2d`]) and dense layers are the matrix product of [`gemm`] over offset tables.
-//!   Few filters, and small groups, have positions instead of filters as its columns ([`planar`]).
+//!   Few filters, and small groups, have positions instead of filters as its columns ([`planar`]); where sums need not keep
+//!   the kernel's order, few filters and few channels are scalar products ([`window_dots`]).
 //! - [`depthwise_conv2d`] has no product to share: its positions gather from the map (`depthwise_gather`), vectors of
 //!   channels at a time; windows of three taps in a row slide (`depthwise_slide`), as do those of five for their kernel's
 //!   gradient (`depthwise_five`).
@@ -63,6 +64,7 @@ mod turn;
 pub mod up_sampling2d;
 pub mod wide_dense;
 mod window;
+mod window_dots;
 pub mod zero_padding2d;
 
 use super::kernel::Kernel;
@@ -117,7 +119,7 @@ pub fn choose(layers: &[(Op, Shape, Shape)], first: bool, arithmetic: Arithmetic
     fast3x3::select(layers, first, arithmetic).or_else(|| of_few_channels(layers[0], arithmetic)).or_else(general)
 }
 
-/// The kernel of a convolution of one channel with few filters, or of groups of few channels. They sum in another order
+/// The kernel of a convolution of few channels or few filters, or of groups of few channels. They sum in another order
 /// than the kernel's.
 fn of_few_channels(
     (op, input, output): (Op, Shape, Shape),
@@ -129,8 +131,10 @@ fn of_few_channels(
     }
     let kernel: Box<dyn Kernel> = if spec.groups > 1 {
         Box::new(depthwise_conv2d::DepthwiseConv2D::in_groups(&spec, input, output, spec.activation, level)?)
+    } else if let Some(kernel) = single_channel::SingleChannel::new(&spec, input, output, spec.activation, level) {
+        Box::new(kernel)
     } else {
-        Box::new(single_channel::SingleChannel::new(&spec, input, output, spec.activation, level)?)
+        Box::new(conv2d::Conv2D::in_any_order(spec, input, output, spec.activation, level)?)
     };
     Some((kernel, 1))
 }

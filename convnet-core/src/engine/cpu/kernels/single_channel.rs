@@ -4,8 +4,7 @@
 //! of 16 hold eight positions. Lane by lane the filters then repeat in a pattern of a few vectors, and the kernel is laid
 //! out in that pattern, each tap a vector for each vector of the pattern. What the lanes see of the map is a shuffle of
 //! what lies there side by side. So forward pass and kernel's gradient fill all lanes and write, or read, outputs as they
-//! lie, where [`super::conv2d`] has most lanes of a vector of filters empty, or turns planes back ([`super::planar`], which
-//! the gradient of the input still does).
+//! lie, where [`super::conv2d`] has most lanes of a vector of filters empty, or turns planes back ([`super::planar`]).
 //!
 //! A tile of the forward pass is one vector at eight rows of outputs (four with 16 registers): a tap is one load of its
 //! weights, and at each row a shuffle and a multiply-add; one load of the map serves as many neighbouring taps as see no
@@ -18,16 +17,17 @@
 //!
 //! ```text
 //!                  forward          backward, no gradient of the input
-//! 5×5, 6 filters   26, before 55    32
-//! 3×3, 15 filters  28, before 27    47, before 74
-//! 3×3, 8 filters   15, before 26    21
-//! 3×3, 5 filters   10, before 16    15, before 23
-//! 3×3, 1 filter     5, before 7      6
+//! 5×5, 6 filters   26, before 55    31
+//! 3×3, 15 filters  28, before 27    40, before 74
+//! 3×3, 8 filters   15, before 26    20
+//! 3×3, 5 filters   10, before 16    14, before 23
+//! 3×3, 1 filter     5, before 7      5
 //! ```
 //!
 //! Each vector of the pattern looks from its own first position on: from the pattern's first one, odd numbers of filters
 //! would need a load of the map for each tap (the 16 before 10 µs), and 15 of them lost to vectors of filters. The gradient
-//! took 40 µs for 5×5 with a look at a time and a division at each vector.
+//! took 40 µs for 5×5 with a look at a time and a division at each vector, 46 for 15 filters row by row: there is often but
+//! one vector of a place in the pattern in a row, and many in a column.
 //!
 //! LeNet-5's training step (batch 64) takes 0.87 of the time. A load at each tap instead of one for the taps of a row
 //! took 34 instead of 26 µs forward: most of these straddle cache lines.
@@ -46,8 +46,8 @@ use crate::shape::Shape;
 const SHIFTS: usize = 8;
 /// The most looks, each at another row of the map, whose taps' gradients are summed at a time, by the taps that each serves.
 const LOOKS: [usize; SHIFTS + 1] = [0, 9, 4, 3, 3, 3, 2, 2, 2];
-/// Floats of the output's gradient in a band: half a first-level cache of 32 KiB.
-const BAND: usize = 1 << 12;
+/// Floats of the output's gradient in a band: a first-level cache of 32 KiB.
+const BAND: usize = 1 << 13;
 
 /// How the values of a row of outputs lie in vectors.
 #[derive(Clone, Copy, Debug)]
@@ -147,7 +147,7 @@ impl SingleChannel {
             shifts,
             window: horizontal.window,
             seen: seen.collect(),
-            input_gradient: InputGradient::new(spec, input, output, level),
+            input_gradient: InputGradient::in_any_order(spec, input, output, level),
         })
     }
 
@@ -379,11 +379,11 @@ impl Part<'_> {
             for (shift, seen) in seen.iter_mut().enumerate() {
                 *seen = s.load(table.add(shift * S::LANES));
             }
-            for row in row..end {
-                let mut at = map.wrapping_add(row * down);
-                for vector in (vector..of.vectors_of_row()).step_by(of.pattern.vectors) {
-                    let count = S::LANES.min(len - vector * S::LANES);
-                    let from = gradient.as_ptr().wrapping_add(row * len + vector * S::LANES);
+            let mut map = map.wrapping_add(row * down);
+            for vector in (vector..of.vectors_of_row()).step_by(of.pattern.vectors) {
+                let count = S::LANES.min(len - vector * S::LANES);
+                let (mut from, mut at) = (gradient.as_ptr().wrapping_add(row * len + vector * S::LANES), map);
+                for _ in row..end {
                     let d = if count == S::LANES { s.load(from) } else { s.load_first(from, count) };
                     for (sums, tap) in sums.iter_mut().zip(taps) {
                         let values = s.load(at.wrapping_add(tap));
@@ -391,8 +391,9 @@ impl Part<'_> {
                             *sum = s.mul_add(s.permute(values, seen), d, *sum);
                         }
                     }
-                    at = at.wrapping_add(of.right());
+                    (from, at) = (from.wrapping_add(len), at.wrapping_add(down));
                 }
+                map = map.wrapping_add(of.right());
             }
             for (look, sums) in sums.into_iter().enumerate() {
                 for (shift, sum) in sums.into_iter().enumerate() {

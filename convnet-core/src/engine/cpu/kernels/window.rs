@@ -18,6 +18,20 @@ pub(super) struct Border {
 }
 
 impl Border {
+    /// That of a convolution's input.
+    pub fn of_input(spec: &Spec, input: Shape, output: Shape) -> Border {
+        let (vertical, horizontal) = (spec.vertical, spec.horizontal);
+        Border {
+            inner: [input.height(), input.width()],
+            outer: [
+                (output.height() - 1) * vertical.stride + vertical.reach(),
+                (output.width() - 1) * horizontal.stride + horizontal.reach(),
+            ],
+            before: [vertical.pad_before(input.height()), horizontal.pad_before(input.width())],
+            channels: input.channels(),
+        }
+    }
+
     /// That of the output's gradient, over which a convolution without strides slides back to its input.
     pub fn of_gradient(spec: &Spec, input: Shape, output: Shape) -> Border {
         let (vertical, horizontal) = (spec.vertical, spec.horizontal);

@@ -1,5 +1,6 @@
 //! Convolutions.
 
+use super::depthwise_conv2d::behind;
 use super::{Case, random, values, weights, wide};
 use crate::engine::cpu::kernels::conv2d::Conv2D;
 use crate::engine::cpu::simd::Level;
@@ -18,11 +19,7 @@ fn axis(random: &mut StdRng, padding: Padding) -> Axis {
 }
 
 fn check(random: &mut StdRng, spec: Spec, input: Shape, images: usize) {
-    let (Some(height), Some(width)) = (spec.vertical.output(input.height()), spec.horizontal.output(input.width()))
-    else {
-        panic!("{spec:?} does not fit {input}");
-    };
-    let output = Shape::map(height, width, spec.filters);
+    let output = behind([spec.vertical, spec.horizontal], input, spec.filters);
     let taps = spec.vertical.window * spec.horizontal.window;
     let count = taps * input.channels() * spec.filters + if spec.use_bias { spec.filters } else { 0 };
     let weights = weights(random, taps * input.channels(), count);
@@ -31,12 +28,16 @@ fn check(random: &mut StdRng, spec: Spec, input: Shape, images: usize) {
     let y = reference::forward(&spec, input, output, &w, &x64);
     for level in Level::available() {
         let kernel = Conv2D::new(spec, input, output, spec.activation, level);
-        let name = format!("{level:?}: {spec:?} on {images} × {input}");
-        let case = Case { name, kernel: &kernel, images, weights: &weights, input: &x, d_output: &d };
-        case.check(&y, |y| {
-            let gradients = reference::backward(&spec, [input, output], &w, [&x64, y, &d64]);
-            [gradients.d_input, gradients.d_weights]
-        });
+        let reordered = Conv2D::in_any_order(spec, input, output, spec.activation, level);
+        for (order, kernel) in [("", Some(kernel)), ("reordered, ", reordered)] {
+            let Some(kernel) = kernel else { continue };
+            let name = format!("{order}{level:?}: {spec:?} on {images} × {input}");
+            let case = Case { name, kernel: &kernel, images, weights: &weights, input: &x, d_output: &d };
+            case.check(&y, |y| {
+                let gradients = reference::backward(&spec, [input, output], &w, [&x64, y, &d64]);
+                [gradients.d_input, gradients.d_weights]
+            });
+        }
     }
 }
 
@@ -83,6 +84,42 @@ fn large_convolutions() {
         let spec =
             Spec { filters, vertical: axis, horizontal: axis, groups: 1, activation: Activation::Relu, use_bias: true };
         check(random, spec, input, images);
+    }
+}
+
+/// Few filters or few channels: outputs, or inputs' gradients, as scalar products at every level with vectors.
+#[test]
+fn few_filters_or_channels() {
+    let random = &mut random(4);
+    for case in 0..80 {
+        let padding = if random.random() { Padding::Same } else { Padding::Valid };
+        let mut axis = || Axis {
+            window: random.random_range(1..=5),
+            stride: if case % 3 == 0 { 2 } else { 1 },
+            dilation: random.random_range(1..=2),
+            padding,
+        };
+        let (vertical, horizontal) = (axis(), axis());
+        let [height, width] = [vertical, horizontal].map(|axis| axis.reach() + random.random_range(0..=20));
+        let (few, many) = (1 + case % 4, random.random_range(8..=70));
+        let (channels, filters) = if case % 2 == 0 { (many, few) } else { (few, many) };
+        let activation = ACTIVATIONS[case % ACTIVATIONS.len()];
+        let spec = Spec { filters, vertical, horizontal, groups: 1, activation, use_bias: random.random() };
+        check(random, spec, Shape::map(height, width, channels), 1 + case % 3);
+    }
+    for (window, stride, channels, filters) in
+        [(3, 1, 32, 1), (3, 1, 32, 4), (1, 1, 64, 1), (3, 2, 40, 2), (3, 1, 2, 32), (1, 1, 3, 32)]
+    {
+        let axis = Axis { window, stride, dilation: 1, padding: Padding::Same };
+        let (vertical, horizontal, activation) = (axis, axis, Activation::Relu);
+        let spec = Spec { filters, vertical, horizontal, groups: 1, activation, use_bias: true };
+        let input = Shape::map(14, 14, channels);
+        let output = behind([vertical, horizontal], input, filters);
+        for level in Level::available() {
+            let reordered = Conv2D::in_any_order(spec, input, output, activation, level);
+            assert_eq!(reordered.is_some(), level > Level::Portable, "{level:?}: {spec:?} on {input}");
+        }
+        check(random, spec, input, 3);
     }
 }
 

@@ -88,15 +88,18 @@ fn usual_first_layers() {
 fn exact_models_have_the_general_kernel() {
     let axis = Axis { window: 5, stride: 1, dilation: 1, padding: Padding::Valid };
     let (vertical, horizontal, activation) = (axis, axis, Activation::Relu);
-    let spec = Spec { filters: 6, vertical, horizontal, groups: 1, activation, use_bias: true };
-    let (input, output) = (Shape::map(32, 32, 1), Shape::map(28, 28, 6));
-    let level = *Level::available().last().unwrap();
-    let op = Op::Conv2D(spec);
-    let derived = |exact: bool| {
-        let arithmetic = Arithmetic { exact, level, ..Arithmetic::default() };
-        choose(&[(op, input, output)], true, arithmetic).map(|(kernel, _)| kernel.derived())
-    };
-    let general = select(&op, input, output, activation, level).map(|kernel| kernel.derived());
-    assert_eq!(derived(true), general);
-    assert_eq!(derived(false) == general, level == Level::Portable);
+    // One channel; one filter; another kernel for the input's gradient.
+    for (channels, filters) in [(1, 6), (32, 1), (2, 32)] {
+        let spec = Spec { filters, vertical, horizontal, groups: 1, activation, use_bias: true };
+        let (input, output) = (Shape::map(32, 32, channels), Shape::map(28, 28, filters));
+        let level = *Level::available().last().unwrap();
+        let op = Op::Conv2D(spec);
+        let derived = |exact: bool| {
+            let arithmetic = Arithmetic { exact, level, ..Arithmetic::default() };
+            choose(&[(op, input, output)], false, arithmetic).map(|(kernel, _)| kernel.derived())
+        };
+        let general = select(&op, input, output, activation, level).map(|kernel| kernel.derived());
+        assert_eq!(derived(true), general);
+        assert_eq!(derived(false) == general, level == Level::Portable, "{channels} to {filters}");
+    }
 }
