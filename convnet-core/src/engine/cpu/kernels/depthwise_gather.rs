@@ -35,6 +35,10 @@ const TAPS: usize = 9;
 const CHANNELS: usize = 256;
 /// Floats of a map from which on rows are asked for before they are wanted.
 const FAR: usize = 1 << 17;
+/// Floats of the largest map down which bands roll: a second-level cache of 1 MiB.
+const ROLLS: usize = 1 << 18;
+/// The fewest rows for which they do: bands of a gradient's two or three are faster in tiles.
+const ROWS: usize = 6;
 /// How many channels a group may have.
 pub(super) const GROUPS: [usize; 4] = [1, 2, 4, 8];
 
@@ -51,6 +55,9 @@ pub(super) struct Gather {
     window: [usize; 2],
     /// The same runs as a window that slides along, where it is one that [`super::depthwise_slide`] knows.
     slide: Option<Slide>,
+    /// Where [`super::depthwise_roll`] knows the window: rows of the source that the first row of the target would see
+    /// before it begins.
+    roll: Option<usize>,
 }
 
 /// Columns of the target with the same taps.
@@ -84,7 +91,7 @@ impl Gather {
             taps
         };
         let slide = Slide::outputs(axes[1], input[1], output[1]);
-        Gather { slide, ..Gather::new(axes, taps(0), taps(1), [input, output], [axes[1].stride, 1]) }
+        Gather::new(axes, taps(0), taps(1), [input, output], [axes[1].stride, 1]).sliding(slide)
     }
 
     /// What gradients of inputs gather from those of outputs.
@@ -95,7 +102,19 @@ impl Gather {
             taps
         };
         let slide = Slide::inputs(axes[1], input[1], output[1]);
-        Gather { slide, ..Gather::new(axes, taps(0), taps(1), [output, input], [1, axes[1].stride]) }
+        Gather::new(axes, taps(0), taps(1), [output, input], [1, axes[1].stride]).sliding(slide)
+    }
+
+    fn sliding(self, slide: Option<Slide>) -> Self {
+        let roll = slide.filter(|slide| slide.window == 3 && slide.stride == 1).and_then(|slide| {
+            // Which of the rows that a row of the target sees a vertical tap is.
+            let place = |u: usize| if slide.reversed { 2 - u } else { u };
+            let &(u, row) = self.rows.first()?.first().filter(|_| self.window[1] == 3)?;
+            let before = place(u).checked_sub(row)?;
+            let mut taps = self.rows.iter().enumerate().flat_map(|(y, taps)| taps.iter().map(move |tap| (y, tap)));
+            taps.all(|(y, &(u, row))| row + before == y + place(u)).then_some(before)
+        });
+        Gather { slide, roll, ..self }
     }
 
     fn new(
@@ -129,6 +148,7 @@ impl Gather {
             runs,
             window: [axes[1].window, axes[0].window],
             slide: None,
+            roll: None,
         }
     }
 
@@ -206,7 +226,11 @@ impl Vectorized for Sums<'_> {
         let steps = if group == 1 { [channels, S::LANES] } else { [S::LANES, rows_of_kernel * S::LANES] };
         assert!(rows.end <= gather.rows.len(), "rows of the target");
         assert!(bias.is_none_or(|bias| bias.len() == channels), "length of the bias");
-        let far = source.len().max(gather.rows.len() * row) > FAR;
+        let size = source.len().max(gather.rows.len() * row);
+        let far = size > FAR;
+        let rolls = S::REGISTERS >= 32 && group == 1 && channels.is_multiple_of(S::LANES);
+        let rolls = rolls && rows.len() >= ROWS && size <= ROLLS;
+        let roll = gather.roll.filter(|_| rolls).map(|before| [before, gather.source_height]);
         // Where the whole map would be.
         let target = target.as_mut_ptr().wrapping_sub(rows.start * row);
         for first in (0..channels).step_by(CHANNELS) {
@@ -229,6 +253,7 @@ impl Vectorized for Sums<'_> {
                     group,
                     some,
                     far,
+                    roll,
                 };
                 // SAFETY: the table and the slide's widths lie within slices of the lengths that `check` has seen, and so
                 // do `some` channels from the first on.

@@ -24,13 +24,13 @@ pub(super) struct Slide {
     /// Taps in a row.
     pub window: usize,
     /// Columns of the source from one of the target to the next.
-    stride: usize,
+    pub stride: usize,
     /// Columns that the first column of the target would see before the source begins.
     pub before: usize,
     /// Columns of source and target.
     pub widths: [usize; 2],
     /// Whether the first tap of the source is the last of the kernel.
-    reversed: bool,
+    pub reversed: bool,
 }
 
 impl Slide {
@@ -59,7 +59,7 @@ impl Slide {
     }
 
     /// The first columns of tiles of `columns` columns.
-    fn tiles(self, columns: usize) -> impl Iterator<Item = usize> {
+    pub fn tiles(self, columns: usize) -> impl Iterator<Item = usize> {
         let width = self.widths[1];
         (0..width.div_ceil(columns)).map(move |tile| (tile * columns).min(width - columns))
     }
@@ -128,6 +128,9 @@ pub(super) struct Band<'a> {
     pub some: usize,
     /// Whether the maps are so large that no cache near by holds them.
     pub far: bool,
+    /// If [`super::depthwise_roll`] is to compute it: rows that the first row of the target would see before the source
+    /// begins, and rows of the source.
+    pub roll: Option<[usize; 2]>,
 }
 
 impl Band<'_> {
@@ -154,6 +157,9 @@ impl Band<'_> {
                     _ => unreachable!("Slide::columns has looked at all tiles"),
                 }
             };
+        }
+        if let Some(roll) = self.roll {
+            return self.go_down(s, roll);
         }
         for first in self.slide.tiles(columns) {
             if S::REGISTERS >= 32 && self.group > 1 {

@@ -90,7 +90,8 @@ fn usual_convolutions() {
     }
 }
 
-/// Windows that slide: every width at which tiles begin, end, overlap or do not fit, with and without borders.
+/// Windows that slide: every width at which tiles begin, end, overlap or do not fit, with and without borders, few rows
+/// and many.
 #[test]
 fn windows_that_slide() {
     let random = &mut random(4);
@@ -98,7 +99,9 @@ fn windows_that_slide() {
         for padding in [Padding::Same, Padding::Valid] {
             for width in 5..=24 {
                 let axis = Axis { window, stride, dilation: 1, padding };
-                let input = Shape::map(random.random_range(5..=8), width, random.random_range(1..=40));
+                // Whole vectors of channels at any level go down the map, where there are rows enough.
+                let channels = if random.random() { 32 } else { random.random_range(1..=40) };
+                let input = Shape::map(random.random_range(5..=12), width, channels);
                 let activation = ACTIVATIONS[width % 2];
                 let (vertical, horizontal) = (axis, axis);
                 let use_bias = width % 3 == 0;

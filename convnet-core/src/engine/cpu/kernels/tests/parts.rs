@@ -73,6 +73,7 @@ fn large_layers_have_parts() {
         (conv(3, 1, 200, Linear), of(24), of(200), (9 * 24 + 1) * 200, 4),
         (conv(3, 1, 50, Relu), Shape::map(4, 4, 64), Shape::map(4, 4, 50), (9 * 64 + 1) * 50, 2),
         (depthwise(1), map, map, 200, 4),
+        (depthwise(1), of(32), of(32), 320, 4),
         (depthwise(2), map, of(40), 400, 1),
         (dense(256, Tanh), Shape::vector(30), Shape::vector(256), 31 * 256, 4),
         (dense(64, Relu), Shape::vector(30), Shape::vector(64), 31 * 64, 1),
