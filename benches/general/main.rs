@@ -62,19 +62,20 @@
 //! conv 1x1 few filters, 28x28x64 to 1      30 %, before 6      24 %, before 19
 //! conv 1x1 few channels, 28x28x3 to 32     41 %                31 %, before 18
 //! depthwise 3x3, 56x56x128 to 128          56 %, before 18     27 %, before 18
-//! depthwise 3x3, 28x28x256 to 256          75 %, before 60     30 %
-//! depthwise 3x3, 14x14x512 to 512          60 %, before 48     30 %
-//! depthwise 3x3, 7x7x1024 to 1024          45 %, before 35     25 %
+//! depthwise 3x3, 28x28x256 to 256          75 %, before 60     33 %
+//! depthwise 3x3, 14x14x512 to 512          60 %, before 48     40 %, before 31
+//! depthwise 3x3, 7x7x1024 to 1024          45 %, before 35     43 %, before 24
 //! ```
 //!
 //! What bounds those below 35 %: 1x1 to or from few channels move 20 to 30 GB/s, what the third level gave a core of the
 //! first machine, as do depthwise layers there, and twice that where the maps fit the second; on the Zen 4 core, whose
 //! maps of 56x56x128 lie beyond the third level, 11 to 15. With 512 or 1024 channels it is not the bytes but where they
-//! lie: 7x7x1008 takes half the time of 7x7x1024, whose positions share few places of the first level. Of the backward pass of 3x3 strides 2 on 3 channels 46 % of the samples are in the
-//! product's tiles, 16 % in turning to planes and back, 14 % in copies; a first layer needs no gradient of its input. One
-//! filter or 10 units fill a part of a vector, 28x28x1 to 1 takes less than a microsecond an image. 1x1 to one filter moves
-//! 70 and 58 GB/s on the Zen 4 core, where the pass of relu gets 97; 1x1 of 3 channels 27 on its way back
-//! (31 %).
+//! lie: 7x7x1008 takes half the time of 7x7x1024 forward, whose positions share few places of the first level.
+//!
+//! Of the backward pass of 3x3 strides 2 on 3 channels 46 % of the samples are in the product's tiles, 16 % in turning to
+//! planes and back, 14 % in copies; a first layer needs no gradient of its input. One filter or 10 units fill a part of a
+//! vector, 28x28x1 to 1 takes less than a microsecond an image. 1x1 to one filter moves 70 and 58 GB/s on the Zen 4 core,
+//! where the pass of relu gets 97; 1x1 of 3 channels 27 on its way back (31 %).
 
 #[path = "../call/mod.rs"]
 mod call;

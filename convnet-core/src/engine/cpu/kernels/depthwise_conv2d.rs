@@ -23,7 +23,7 @@
 //! the input reaches all outputs that look at it.
 
 use super::activate::{activate, activate_backward, add_rows};
-use super::depthwise_gather::{GROUPS, Gather, KernelGradient, Sums};
+use super::depthwise_gather::{GROUPS, Gather, GoesDown, KernelGradient, Sums};
 use super::gemm::Widths;
 use crate::engine::cpu::kernel::{Backward, Forward, ForwardPart, Kernel, Part};
 use crate::engine::cpu::simd::{Level, vectorize};
@@ -234,7 +234,8 @@ impl Kernel for DepthwiseConv2D {
             pass.d_weights.fill(0.0);
         }
         let (row, height) = (self.output_len / self.heights[1], self.heights[1]);
-        let band = (BAND / row).max(1);
+        let down = GoesDown { gather: &self.outputs, channels: self.channels, group: self.group };
+        let band = if vectorize(self.level, down).is_some() { height } else { (BAND / row).max(1) };
         let kernel = if self.group > 1 {
             &pass.derived[self.packed_len()..self.derived()]
         } else {

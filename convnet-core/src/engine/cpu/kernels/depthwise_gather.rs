@@ -24,6 +24,7 @@
 //! 56×56×128 take 0.9 instead of 2.6 ms forward (asked for the first cache 1.9: lines at the distance of a position push
 //! each other out), 4.0 instead of 5.3 backward; smaller maps would lose a tenth.
 
+use super::depthwise_roll::RollGradient;
 use super::depthwise_slide::{Band, GradientRow, KernelRows, Slide, Tap, read, read_of, write};
 use crate::engine::cpu::simd::{Simd, Vectorized, prefetch};
 use crate::shape::Axis;
@@ -39,6 +40,9 @@ const FAR: usize = 1 << 17;
 const ROLLS: usize = 1 << 18;
 /// The fewest rows for which they do: bands of a gradient's two or three are faster in tiles.
 const ROWS: usize = 6;
+/// Floats of a row of the source from which on gradients of kernels do, on maps of up to [`FAR`] floats: three of them
+/// fill a first level of 32 KiB.
+const ROW: usize = 2730;
 /// How many channels a group may have.
 pub(super) const GROUPS: [usize; 4] = [1, 2, 4, 8];
 
@@ -228,9 +232,8 @@ impl Vectorized for Sums<'_> {
         assert!(bias.is_none_or(|bias| bias.len() == channels), "length of the bias");
         let size = source.len().max(gather.rows.len() * row);
         let far = size > FAR;
-        let rolls = S::REGISTERS >= 32 && group == 1 && channels.is_multiple_of(S::LANES);
-        let rolls = rolls && rows.len() >= ROWS && size <= ROLLS;
-        let roll = gather.roll.filter(|_| rolls).map(|before| [before, gather.source_height]);
+        let roll = GoesDown { gather, channels, group }.sums::<S>().filter(|_| rows.len() >= ROWS);
+        let roll = roll.map(|before| [before, gather.source_height]);
         // Where the whole map would be.
         let target = target.as_mut_ptr().wrapping_sub(rows.start * row);
         for first in (0..channels).step_by(CHANNELS) {
@@ -382,6 +385,39 @@ unsafe fn sum_tile<S: Simd, const GROUPED: bool, const COLUMNS: usize, const WHO
     }
 }
 
+/// Asks whether [`super::depthwise_roll`] is for these windows on maps of so many channels, in groups of so many.
+pub(super) struct GoesDown<'a> {
+    pub gather: &'a Gather,
+    pub channels: usize,
+    pub group: usize,
+}
+
+impl GoesDown<'_> {
+    /// For sums: rows of the source that the first row of the target would see before it begins.
+    #[inline(always)]
+    fn sums<S: Simd>(self) -> Option<usize> {
+        let vectors = S::REGISTERS >= 32 && self.group == 1 && self.channels.is_multiple_of(S::LANES);
+        self.gather.roll.filter(|_| vectors && self.size() <= ROLLS)
+    }
+
+    /// Floats of the larger map.
+    fn size(&self) -> usize {
+        let Gather { rows, source_height, widths, .. } = self.gather;
+        (source_height * widths[0]).max(rows.len() * widths[1]) * self.channels
+    }
+}
+
+/// For the gradient of the kernel the same, on fewer maps: smaller ones are in the first level anyway, and of larger ones
+/// a band is still near when the sums want it.
+impl Vectorized for GoesDown<'_> {
+    type Output = Option<usize>;
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> Option<usize> {
+        let worth = self.gather.widths[0] * self.channels >= ROW && self.size() <= FAR;
+        self.gather.slide.filter(|slide| worth && RollGradient::knows(slide)).and_then(|_| self.sums::<S>())
+    }
+}
+
 /// Adds to the gradient of a kernel, position after position.
 pub(super) struct KernelGradient<'a> {
     /// How the outputs were gathered.
@@ -423,6 +459,16 @@ impl Vectorized for KernelGradient<'_> {
         let far = source.len() > FAR;
         let (source, d_kernel) = (source.as_ptr(), d_kernel.as_mut_ptr());
         let slide = gather.slide.filter(|slide| slide.has_gradient::<S>(group));
+        if let (Some(slide), Some(before)) = (slide, GoesDown { gather, channels, group }.run(s))
+            && rows == (0..gather.rows.len())
+        {
+            let heights = [gather.source_height, gather.rows.len()];
+            let gradient = gradient.as_ptr();
+            let map = RollGradient { slide, before, heights, source, gradient, d_kernel, channels };
+            // SAFETY: the slide's widths and the heights lie within slices of the lengths that `check` has seen.
+            unsafe { map.add(s) }
+            return;
+        }
         for y in rows {
             let taps = &gather.rows[y];
             let gradient = gradient.as_ptr().wrapping_add(y * gather.widths[1] * channels);

@@ -111,6 +111,21 @@ fn windows_that_slide() {
     }
 }
 
+/// Maps with three rows that no first-level cache holds, where the kernel's gradient goes down, too.
+#[test]
+fn rows_of_many_channels() {
+    let random = &mut random(5);
+    for padding in [Padding::Same, Padding::Valid] {
+        for width in 5..=16 {
+            let axis = Axis { window: 3, stride: 1, dilation: 1, padding };
+            let channels = 3000usize.div_ceil(width).next_multiple_of(32);
+            let input = Shape::map(random.random_range(5..=9), width, channels);
+            let (vertical, horizontal, activation) = (axis, axis, Activation::Relu);
+            check(random, Spec { depth_multiplier: 1, vertical, horizontal, activation, use_bias: true }, input, 2);
+        }
+    }
+}
+
 /// The output of a kernel that is given these weights.
 fn forward(kernel: &dyn Kernel, images: usize, weights: &[f32], input: &[f32], output: usize) -> Vec<f32> {
     let mut derived = vec![f32::NAN; kernel.derived()];
