@@ -23,7 +23,8 @@
 //! the input reaches all outputs that look at it.
 
 use super::activate::{activate, activate_backward, add_rows};
-use super::depthwise_gather::{GROUPS, Gather, GoesDown, KernelGradient, Sums};
+use super::depthwise_gather::{GROUPS, Gather, GoesDown, Sums};
+use super::depthwise_gradient::KernelGradient;
 use super::gemm::Widths;
 use crate::engine::cpu::kernel::{Backward, Forward, ForwardPart, Kernel, Part};
 use crate::engine::cpu::simd::{Level, vectorize};

@@ -14,8 +14,7 @@
 //! load of the kernel and, at each position, one multiply-add with its value from memory, eight independent sums to
 //! hide the latency. The tiles of the same columns go down the map row by row, all channels of a row first: what the
 //! window has seen in one row is in the first-level cache for the next, in lines of neighbouring channels that do not
-//! compete for the same few places there. The gradient of the kernel turns that round: up to nine taps (all of 3×3) are
-//! sums in registers while the positions of a run pass by.
+//! compete for the same few places there. [`super::depthwise_gradient`] turns that round for the kernel.
 //!
 //! That order is none that the processor foresees. On maps of more than half a MiB ([`FAR`]) windows that slide by single
 //! columns ask for the next row, for the second cache, while a row is in work, and for the place where its results go; the
@@ -25,18 +24,17 @@
 //! each other out), 4.0 instead of 5.3 backward; smaller maps would lose a tenth.
 
 use super::depthwise_roll::RollGradient;
-use super::depthwise_slide::{Band, GradientRow, KernelRows, Slide, Tap, read, read_of, write};
+use super::depthwise_slide::{Band, KernelRows, Slide, Tap, read, read_of, write};
+use super::depthwise_widen::{Squares, Widen};
 use crate::engine::cpu::simd::{Simd, Vectorized, prefetch};
 use crate::shape::Axis;
 use std::ops::Range;
 
-/// Taps whose gradients are summed at a time.
-const TAPS: usize = 9;
 /// Channels that go down a map together: whole vectors of every level.
 const CHANNELS: usize = 256;
 /// Floats of a map from which on rows are asked for before they are wanted.
-const FAR: usize = 1 << 17;
-/// Floats of the largest map down which bands roll: a second-level cache of 1 MiB.
+pub(super) const FAR: usize = 1 << 17;
+/// Floats of the largest map down which bands roll without strides: a second-level cache of 1 MiB.
 const ROLLS: usize = 1 << 18;
 /// The fewest rows for which they do: bands of a gradient's two or three are faster in tiles.
 const ROWS: usize = 6;
@@ -49,30 +47,32 @@ pub(super) const GROUPS: [usize; 4] = [1, 2, 4, 8];
 /// A sum over taps for each position of a target map.
 pub(super) struct Gather {
     /// Positions in a row of the source and of the target.
-    widths: [usize; 2],
+    pub(super) widths: [usize; 2],
     /// Rows of the source.
-    source_height: usize,
+    pub(super) source_height: usize,
     /// The vertical taps of each row of the target.
-    rows: Vec<Vec<Tap>>,
-    runs: Vec<Run>,
+    pub(super) rows: Vec<Vec<Tap>>,
+    pub(super) runs: Vec<Run>,
     /// Taps in a row of the kernel, and its rows.
-    window: [usize; 2],
+    pub(super) window: [usize; 2],
     /// The same runs as a window that slides along, where it is one that [`super::depthwise_slide`] knows.
-    slide: Option<Slide>,
+    pub(super) slide: Option<Slide>,
     /// Where [`super::depthwise_roll`] knows the window: rows of the source that the first row of the target would see
     /// before it begins.
     roll: Option<usize>,
+    /// Where [`super::depthwise_widen`] knows the window.
+    widen: Option<Widen>,
 }
 
 /// Columns of the target with the same taps.
-struct Run {
+pub(super) struct Run {
     /// The first of them.
-    first: usize,
-    count: usize,
+    pub(super) first: usize,
+    pub(super) count: usize,
     /// The horizontal taps of the first.
-    taps: Vec<Tap>,
+    pub(super) taps: Vec<Tap>,
     /// From one column to the next, in the source and in the target.
-    steps: [usize; 2],
+    pub(super) steps: [usize; 2],
 }
 
 /// The outputs, taps and inputs of an axis that meet inside the map.
@@ -106,17 +106,18 @@ impl Gather {
             taps
         };
         let slide = Slide::inputs(axes[1], input[1], output[1]);
-        Gather::new(axes, taps(0), taps(1), [output, input], [1, axes[1].stride]).sliding(slide)
+        let gather = Gather::new(axes, taps(0), taps(1), [output, input], [1, axes[1].stride]).sliding(slide);
+        Gather { widen: Widen::new(axes, input, output), ..gather }
     }
 
     fn sliding(self, slide: Option<Slide>) -> Self {
-        let roll = slide.filter(|slide| slide.window == 3 && slide.stride == 1).and_then(|slide| {
+        let roll = slide.filter(|slide| slide.window == 3).and_then(|slide| {
             // Which of the rows that a row of the target sees a vertical tap is.
             let place = |u: usize| if slide.reversed { 2 - u } else { u };
             let &(u, row) = self.rows.first()?.first().filter(|_| self.window[1] == 3)?;
             let before = place(u).checked_sub(row)?;
             let mut taps = self.rows.iter().enumerate().flat_map(|(y, taps)| taps.iter().map(move |tap| (y, tap)));
-            taps.all(|(y, &(u, row))| row + before == y + place(u)).then_some(before)
+            taps.all(|(y, &(u, row))| row + before == y * slide.stride + place(u)).then_some(before)
         });
         Gather { slide, roll, ..self }
     }
@@ -153,6 +154,7 @@ impl Gather {
             window: [axes[1].window, axes[0].window],
             slide: None,
             roll: None,
+            widen: None,
         }
     }
 
@@ -162,7 +164,7 @@ impl Gather {
     }
 
     /// What the unsafe code below relies on: all rows, columns and taps of the tables lie within slices of this length.
-    fn check(&self, source: usize, target: usize, channels: usize) {
+    pub(super) fn check(&self, source: usize, target: usize, channels: usize) {
         assert_eq!(source, self.source_height * self.widths[0] * channels, "length of the source");
         assert_eq!(target, self.rows.len() * self.widths[1] * channels, "length of the target");
     }
@@ -261,6 +263,10 @@ impl Vectorized for Sums<'_> {
                 // SAFETY: the table and the slide's widths lie within slices of the lengths that `check` has seen, and so
                 // do `some` channels from the first on.
                 unsafe { band.sum(s, columns) }
+                continue;
+            }
+            if let Some(widen) = gather.widen.filter(|_| group == 1 && S::REGISTERS >= 16) {
+                s.call(Squares { widen, source, kernel, target, rows, channels, some });
                 continue;
             }
             for run in &gather.runs {
@@ -397,7 +403,8 @@ impl GoesDown<'_> {
     #[inline(always)]
     fn sums<S: Simd>(self) -> Option<usize> {
         let vectors = S::REGISTERS >= 32 && self.group == 1 && self.channels.is_multiple_of(S::LANES);
-        self.gather.roll.filter(|_| vectors && self.size() <= ROLLS)
+        let strides = self.gather.slide.is_some_and(|slide| slide.stride > 1);
+        self.gather.roll.filter(|_| vectors && (strides || self.size() <= ROLLS))
     }
 
     /// Floats of the larger map.
@@ -415,143 +422,5 @@ impl Vectorized for GoesDown<'_> {
     fn run<S: Simd>(self, _: S) -> Option<usize> {
         let worth = self.gather.widths[0] * self.channels >= ROW && self.size() <= FAR;
         self.gather.slide.filter(|slide| worth && RollGradient::knows(slide)).and_then(|_| self.sums::<S>())
-    }
-}
-
-/// Adds to the gradient of a kernel, position after position.
-pub(super) struct KernelGradient<'a> {
-    /// How the outputs were gathered.
-    pub gather: &'a Gather,
-    pub channels: usize,
-    /// Channels of a group, one of [`GROUPS`].
-    pub group: usize,
-    pub source: &'a [f32],
-    /// Of the target.
-    pub gradient: &'a [f32],
-    /// The rows of the target whose products are added.
-    pub rows: Range<usize>,
-    /// Row after row, whatever the groups.
-    pub d_kernel: &'a mut [f32],
-}
-
-/// Some taps at the positions of a run, all pointers at the first channel of the vector.
-#[derive(Clone, Copy)]
-struct Lane<'a> {
-    /// Where each tap's gradient lies, and its values at the first position.
-    taps: &'a [(*mut f32, *const f32)],
-    gradient: *const f32,
-    columns: usize,
-    /// Floats from one column to the next in source and gradient.
-    steps: [usize; 2],
-    /// Channels of a group, and the one of the source's.
-    of_group: [usize; 2],
-    /// Channels in the vector.
-    count: usize,
-}
-
-impl Vectorized for KernelGradient<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let KernelGradient { gather, channels, group, source, gradient, rows, d_kernel } = self;
-        gather.check(source.len(), gradient.len(), channels);
-        assert_eq!(d_kernel.len(), gather.kernel_rows(group, channels) * channels, "length of the kernel's gradient");
-        let far = source.len() > FAR;
-        let (source, d_kernel) = (source.as_ptr(), d_kernel.as_mut_ptr());
-        let slide = gather.slide.filter(|slide| slide.has_gradient::<S>(group));
-        if let (Some(slide), Some(before)) = (slide, GoesDown { gather, channels, group }.run(s))
-            && rows == (0..gather.rows.len())
-        {
-            let heights = [gather.source_height, gather.rows.len()];
-            let gradient = gradient.as_ptr();
-            let map = RollGradient { slide, before, heights, source, gradient, d_kernel, channels };
-            // SAFETY: the slide's widths and the heights lie within slices of the lengths that `check` has seen.
-            unsafe { map.add(s) }
-            return;
-        }
-        for y in rows {
-            let taps = &gather.rows[y];
-            let gradient = gradient.as_ptr().wrapping_add(y * gather.widths[1] * channels);
-            if let Some(slide) = slide
-                && (slide.window == 5 || matches!(taps.len(), 2 | 3))
-            {
-                let row = GradientRow { slide, taps, source, gradient, d_kernel, channels, group, far };
-                // SAFETY: the tables and the slide's widths lie within slices of the lengths that `check` has seen.
-                unsafe { if slide.window == 5 { row.add_five(s) } else { row.add(s) } }
-                continue;
-            }
-            for channel in (0..channels).step_by(S::LANES) {
-                for (run, lane) in gather.runs.iter().flat_map(|run| (0..group).map(move |lane| (run, lane))) {
-                    let place = |(u, from): Tap, (v, x): Tap| {
-                        let tap = ((u * gather.window[0] + v) * group + lane) * channels + channel;
-                        let at = (from * gather.widths[0] + x) * channels + channel;
-                        (d_kernel.wrapping_add(tap), source.wrapping_add(at))
-                    };
-                    let mut places = taps.iter().flat_map(|row| run.taps.iter().map(move |tap| place(*row, *tap)));
-                    let mut some = [(std::ptr::null_mut(), std::ptr::null()); TAPS];
-                    loop {
-                        let filled = some.iter_mut().zip(&mut places).map(|(to, place)| *to = place).count();
-                        if filled == 0 {
-                            break;
-                        }
-                        let lane = Lane {
-                            taps: &some[..filled],
-                            gradient: gradient.wrapping_add(run.first * channels + channel),
-                            columns: run.count,
-                            steps: run.steps.map(|step| step * channels),
-                            of_group: [group, lane],
-                            count: S::LANES.min(channels - channel),
-                        };
-                        // SAFETY: the tables lie within slices of the lengths that `check` has seen, and so do `count`
-                        // channels from `channel` on.
-                        unsafe { if group == 1 { add_taps::<S, false>(s, lane) } else { add_taps::<S, true>(s, lane) } }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// # Safety
-/// `count` floats are readable and writable wherever the taps and columns lead.
-#[inline(always)]
-unsafe fn add_taps<S: Simd, const GROUPED: bool>(s: S, lane: Lane<'_>) {
-    macro_rules! sizes {
-        ($($taps:literal)*) => {
-            match lane.taps.len() {
-                $($taps if lane.count == S::LANES => {
-                    // SAFETY: the caller vouches for the taps, and there are channels for a whole vector.
-                    unsafe { add_products::<S, GROUPED, $taps, true>(s, lane) }
-                }
-                $taps => {
-                    // SAFETY: the caller vouches for the taps.
-                    unsafe { add_products::<S, GROUPED, $taps, false>(s, lane) }
-                })*
-                _ => {}
-            }
-        };
-    }
-    sizes!(1 2 3 4 5 6 7 8 9);
-}
-
-/// # Safety
-/// As for [`add_taps`], with as many taps; all of a vector if `WHOLE`.
-#[inline(always)]
-unsafe fn add_products<S: Simd, const GROUPED: bool, const TAPS: usize, const WHOLE: bool>(s: S, part: Lane<'_>) {
-    let Lane { count, steps, of_group, .. } = part;
-    // SAFETY: the caller vouches for all taps at all columns.
-    unsafe {
-        let taps: [_; TAPS] = std::array::from_fn(|tap| part.taps[tap]);
-        let mut sums = taps.map(|(sum, _)| read::<S, WHOLE>(s, sum, count));
-        for column in 0..part.columns {
-            let gradient = read::<S, WHOLE>(s, part.gradient.wrapping_add(column * steps[1]), count);
-            for (sum, (_, from)) in sums.iter_mut().zip(taps) {
-                let from = from.wrapping_add(column * steps[0]);
-                *sum = s.mul_add(read_of::<S, GROUPED, WHOLE>(s, from, of_group, count), gradient, *sum);
-            }
-        }
-        for (sum, (to, _)) in sums.into_iter().zip(taps) {
-            write::<S, WHOLE>(s, to, sum, count);
-        }
     }
 }

@@ -1,5 +1,5 @@
-//! Depthwise windows of 3×3 without strides, down the map one vector of channels at a time, so that what a row of the
-//! source has is read once: outputs and gradients of inputs with the sums of [`super::depthwise_slide`] to the bit.
+//! Depthwise windows of 3×3, down the map one vector of channels at a time, so that what a row of the source has is read
+//! once: outputs and, without strides, gradients of inputs with the sums of [`super::depthwise_slide`] to the bit.
 //!
 //! Tiles of seven columns in one row see 27 positions, of which the next row wants 18 again. With 512 or 1024 channels, as in
 //! the last blocks of a MobileNet, positions lie multiples of 2 KiB apart, in one or two places of the first-level cache
@@ -16,6 +16,11 @@
 //! them, and one of the source's positions at a time: 9 + 7 loads for 63 multiply-adds where rows one by one have 28. It is
 //! for whole maps of which three rows fill the first level and that the second holds with their gradients: 14×14×512
 //! backward 780 and 600 µs, 7×7×1024 500 and 285, but 28×28×256 1420 and 2180, 28×28×32 98 and 104.
+//!
+//! With strides of 2 two rows of outputs see each second row of the source: 30 and 9 loads for 63 multiply-adds instead of
+//! 45 and 9, and each position once. Forward 14×14×512 148 and 97 µs, 28×28×256 152 and 129, 56×56×128 340 and 290, 112×112×64
+//! 62 and 57: here size does not matter. The kernel's gradient is for the same maps as without strides: 14×14×512
+//! backward 275 and 250, but 28×28×256 450 and 790, 56×56×128 1900 and 2800.
 
 use super::depthwise_slide::{Band, Slide};
 use crate::engine::cpu::simd::{Simd, Vectorized};
@@ -23,7 +28,9 @@ use std::ops::Range;
 
 /// Columns of a tile.
 const COLUMNS: usize = 7;
+/// Columns of the source that it sees, and with strides of 2.
 const SEEN: usize = COLUMNS + 2;
+const SEEN_BY_TWO: usize = 2 * COLUMNS + 1;
 
 impl Band<'_> {
     /// Overwrites the band with its sums. `before` and `height` are rows that the first row of the target would see before
@@ -31,20 +38,24 @@ impl Band<'_> {
     #[inline(always)]
     pub(super) fn go_down<S: Simd>(&self, s: S, [before, height]: [usize; 2]) {
         for first in self.slide.tiles(COLUMNS) {
-            match self.slide.outside(first, COLUMNS) {
-                [0, 0] => s.call(Roll::<0, 0> { band: self, first, before, height }),
-                [1, 0] => s.call(Roll::<1, 0> { band: self, first, before, height }),
-                [0, 1] => s.call(Roll::<0, 1> { band: self, first, before, height }),
-                [1, 1] => s.call(Roll::<1, 1> { band: self, first, before, height }),
+            match (self.slide.stride, self.slide.outside(first, COLUMNS)) {
+                (1, [0, 0]) => s.call(Roll::<1, SEEN, 0, 0> { band: self, first, before, height }),
+                (1, [1, 0]) => s.call(Roll::<1, SEEN, 1, 0> { band: self, first, before, height }),
+                (1, [0, 1]) => s.call(Roll::<1, SEEN, 0, 1> { band: self, first, before, height }),
+                (1, [1, 1]) => s.call(Roll::<1, SEEN, 1, 1> { band: self, first, before, height }),
+                (2, [0, 0]) => s.call(Roll::<2, SEEN_BY_TWO, 0, 0> { band: self, first, before, height }),
+                (2, [1, 0]) => s.call(Roll::<2, SEEN_BY_TWO, 1, 0> { band: self, first, before, height }),
+                (2, [0, 1]) => s.call(Roll::<2, SEEN_BY_TWO, 0, 1> { band: self, first, before, height }),
+                (2, [1, 1]) => s.call(Roll::<2, SEEN_BY_TWO, 1, 1> { band: self, first, before, height }),
                 _ => unreachable!("Slide::columns has looked at all tiles"),
             }
         }
     }
 }
 
-/// The tiles of a band that begin in one column; of the nine columns of the source that they see, the first `LEFT` and the
-/// last `RIGHT` are outside.
-struct Roll<'a, const LEFT: usize, const RIGHT: usize> {
+/// The tiles of a band that begin in one column; of the `SEEN` columns of the source that they see, the first `LEFT` and
+/// the last `RIGHT` are outside.
+struct Roll<'a, const STRIDE: usize, const SEEN: usize, const LEFT: usize, const RIGHT: usize> {
     band: &'a Band<'a>,
     /// The first column.
     first: usize,
@@ -54,47 +65,69 @@ struct Roll<'a, const LEFT: usize, const RIGHT: usize> {
     height: usize,
 }
 
-impl<const LEFT: usize, const RIGHT: usize> Vectorized for Roll<'_, LEFT, RIGHT> {
+impl<const STRIDE: usize, const SEEN: usize, const LEFT: usize, const RIGHT: usize> Vectorized
+    for Roll<'_, STRIDE, SEEN, LEFT, RIGHT>
+{
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         for channel in (0..self.band.some / S::LANES * S::LANES).step_by(S::LANES) {
             // SAFETY: whoever called `Band::sum` vouches for these channels.
-            unsafe { self.column(s, channel) }
+            unsafe { if STRIDE == 1 { self.column(s, channel) } else { self.column_by_two(s, channel) } }
         }
     }
 }
 
-impl<const LEFT: usize, const RIGHT: usize> Roll<'_, LEFT, RIGHT> {
+impl<const STRIDE: usize, const SEEN: usize, const LEFT: usize, const RIGHT: usize>
+    Roll<'_, STRIDE, SEEN, LEFT, RIGHT>
+{
+    /// What the sums start from.
+    ///
     /// # Safety
     /// As for [`Band::sum`], with a vector of channels from `channel` on.
     #[inline(always)]
-    unsafe fn column<S: Simd>(&self, s: S, channel: usize) {
-        let Roll { band, first, before, height } = self;
-        let (slide, channels) = (&band.slide, band.channels);
-        let mut bias = s.splat(0.0);
-        if let Some(from) = band.bias {
-            // SAFETY: the caller vouches for the channels.
-            bias = unsafe { s.load(from.wrapping_add(channel)) };
+    unsafe fn start<S: Simd>(&self, s: S, channel: usize) -> [S::V; COLUMNS] {
+        // SAFETY: the caller vouches for the channels.
+        let bias = self.band.bias.map(|from| unsafe { s.load(from.wrapping_add(channel)) });
+        [bias.unwrap_or(s.splat(0.0)); COLUMNS]
+    }
+
+    /// The columns of a row of the source, those outside of it zero.
+    ///
+    /// # Safety
+    /// As for [`Roll::start`]; `row` is in the source.
+    #[inline(always)]
+    unsafe fn seen<S: Simd>(&self, s: S, row: usize, channel: usize) -> [S::V; SEEN] {
+        let (slide, channels) = (&self.band.slide, self.band.channels);
+        let left = (self.first * STRIDE).wrapping_sub(slide.before);
+        let from = self.band.source.wrapping_add((row * slide.widths[0]).wrapping_add(left).wrapping_mul(channels));
+        let from = from.wrapping_add(channel);
+        let mut seen = [s.splat(0.0); SEEN];
+        for (i, seen) in seen.iter_mut().enumerate().take(SEEN - RIGHT).skip(LEFT) {
+            // SAFETY: inside the source, since LEFT and RIGHT are what is not.
+            *seen = unsafe { s.load(from.wrapping_add(i * channels)) };
         }
+        seen
+    }
+
+    /// # Safety
+    /// As for [`Roll::start`].
+    #[inline(always)]
+    unsafe fn column<S: Simd>(&self, s: S, channel: usize) {
+        let Roll { band, before, height, .. } = self;
+        // SAFETY: the caller vouches for the channels.
+        let start = unsafe { self.start(s, channel) };
         // What the three rows that a row of the source is seen by have so far, the first of them first.
-        let [mut last, mut middle, mut next] = [[bias; COLUMNS]; 3];
+        let [mut last, mut middle, mut next] = [start; 3];
         let rows = &band.rows;
         let begin = rows.start.saturating_sub(*before);
         let end = height.min(&(rows.end + 2 - before)).to_owned();
-        let left = first.wrapping_sub(slide.before);
         for row in begin..end {
-            let from = band.source.wrapping_add((row * slide.widths[0]).wrapping_add(left).wrapping_mul(channels));
-            let from = from.wrapping_add(channel);
-            let mut seen = [s.splat(0.0); SEEN];
-            for (i, seen) in seen.iter_mut().enumerate().take(SEEN - RIGHT).skip(LEFT) {
-                // SAFETY: inside the source, since LEFT and RIGHT are what is not.
-                *seen = unsafe { s.load(from.wrapping_add(i * channels)) };
-            }
             // The row of the target that sees this one last.
             let y = (row + before).wrapping_sub(2);
-            // SAFETY: the caller vouches for all taps.
+            // SAFETY: the row is in the source; the caller vouches for all taps.
             unsafe {
+                let seen = self.seen(s, row, channel);
                 self.add(s, &mut last, &seen, 2, channel);
                 self.add(s, &mut middle, &seen, 1, channel);
                 self.add(s, &mut next, &seen, 0, channel);
@@ -102,7 +135,7 @@ impl<const LEFT: usize, const RIGHT: usize> Roll<'_, LEFT, RIGHT> {
                     self.write(s, y, channel, last);
                 }
             }
-            (last, middle, next) = (middle, next, [bias; COLUMNS]);
+            (last, middle, next) = (middle, next, start);
         }
         // Rows that look beyond the source's end.
         for (y, sums) in (end + before - 2..rows.end).zip([last, middle]) {
@@ -111,8 +144,40 @@ impl<const LEFT: usize, const RIGHT: usize> Roll<'_, LEFT, RIGHT> {
         }
     }
 
+    /// The same with strides of 2: two rows of the target see the same row of the source, the last of one and the first
+    /// of the next.
+    ///
     /// # Safety
-    /// As for [`Roll::column`].
+    /// As for [`Roll::start`].
+    #[inline(always)]
+    unsafe fn column_by_two<S: Simd>(&self, s: S, channel: usize) {
+        let rows = self.band.rows.clone();
+        let row = |y: usize, u: usize| (2 * y + u).checked_sub(self.before).filter(|row| *row < self.height);
+        // SAFETY: the rows are in the source; the caller vouches for the channels, taps and columns.
+        unsafe {
+            let start = self.start(s, channel);
+            let mut sums = start;
+            if let Some(row) = row(rows.start, 0) {
+                self.add(s, &mut sums, &self.seen(s, row, channel), 0, channel);
+            }
+            for y in rows {
+                let mut next = start;
+                if let Some(row) = row(y, 1) {
+                    self.add(s, &mut sums, &self.seen(s, row, channel), 1, channel);
+                }
+                if let Some(row) = row(y, 2) {
+                    let seen = self.seen(s, row, channel);
+                    self.add(s, &mut sums, &seen, 2, channel);
+                    self.add(s, &mut next, &seen, 0, channel);
+                }
+                self.write(s, y, channel, sums);
+                sums = next;
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`Roll::start`].
     #[inline(always)]
     unsafe fn add<S: Simd>(&self, s: S, sums: &mut [S::V; COLUMNS], seen: &[S::V; SEEN], u: usize, channel: usize) {
         for v in 0..3 {
@@ -120,7 +185,7 @@ impl<const LEFT: usize, const RIGHT: usize> Roll<'_, LEFT, RIGHT> {
             // SAFETY: the caller vouches for all taps.
             let tap = unsafe { s.load(self.band.kernel.row::<S>(tap, channel)) };
             for (column, sum) in sums.iter_mut().enumerate() {
-                let at = column + v;
+                let at = column * STRIDE + v;
                 if at >= LEFT && at < SEEN - RIGHT {
                     *sum = s.mul_add(seen[at], tap, *sum);
                 }
@@ -129,7 +194,7 @@ impl<const LEFT: usize, const RIGHT: usize> Roll<'_, LEFT, RIGHT> {
     }
 
     /// # Safety
-    /// As for [`Roll::column`]; `y` is one of the band's rows.
+    /// As for [`Roll::start`]; `y` is one of the band's rows.
     #[inline(always)]
     unsafe fn write<S: Simd>(&self, s: S, y: usize, channel: usize, sums: [S::V; COLUMNS]) {
         let Band { slide, channels, target, relu, .. } = self.band;
@@ -186,19 +251,19 @@ impl RollGradient {
         while first < width {
             let columns = RollGradient::tile(width, first);
             macro_rules! known {
-                ($($columns:literal)*) => {
-                    match (columns, self.slide.outside(first, columns)) {
+                ($($stride:literal $columns:literal;)*) => {
+                    match (self.slide.stride, columns, self.slide.outside(first, columns)) {
                         $(
-                            ($columns, [0, 0]) => s.call(Products::<$columns, 0, 0> { of: self, first }),
-                            ($columns, [1, 0]) => s.call(Products::<$columns, 1, 0> { of: self, first }),
-                            ($columns, [0, 1]) => s.call(Products::<$columns, 0, 1> { of: self, first }),
-                            ($columns, [1, 1]) => s.call(Products::<$columns, 1, 1> { of: self, first }),
+                            ($stride, $columns, [0, 0]) => s.call(Products::<$stride, $columns, 0, 0> { of: self, first }),
+                            ($stride, $columns, [1, 0]) => s.call(Products::<$stride, $columns, 1, 0> { of: self, first }),
+                            ($stride, $columns, [0, 1]) => s.call(Products::<$stride, $columns, 0, 1> { of: self, first }),
+                            ($stride, $columns, [1, 1]) => s.call(Products::<$stride, $columns, 1, 1> { of: self, first }),
                         )*
                         _ => unreachable!("RollGradient::knows has looked at the width"),
                     }
                 };
             }
-            known!(4 5 6 7);
+            known!(1 4; 1 5; 1 6; 1 7; 2 4; 2 5; 2 6; 2 7;);
             first += columns;
         }
     }
@@ -206,34 +271,46 @@ impl RollGradient {
 
 /// The products of `C` columns from the first on; of the columns of the source that they see, the first `LEFT` and the last
 /// `RIGHT` are outside.
-struct Products<const C: usize, const LEFT: usize, const RIGHT: usize> {
+struct Products<const STRIDE: usize, const C: usize, const LEFT: usize, const RIGHT: usize> {
     of: RollGradient,
     first: usize,
 }
 
-impl<const C: usize, const LEFT: usize, const RIGHT: usize> Vectorized for Products<C, LEFT, RIGHT> {
+impl<const STRIDE: usize, const C: usize, const LEFT: usize, const RIGHT: usize> Vectorized
+    for Products<STRIDE, C, LEFT, RIGHT>
+{
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         for channel in (0..self.of.channels).step_by(S::LANES) {
+            let to = self.of.d_kernel.wrapping_add(channel);
+            let to = |u: usize, v: usize| to.wrapping_add((u * 3 + v) * self.of.channels);
             // SAFETY: whoever called `RollGradient::add` vouches for these channels.
-            unsafe { self.column(s, channel) }
+            unsafe {
+                let mut sums: [[S::V; 3]; 3] = std::array::from_fn(|u| std::array::from_fn(|v| s.load(to(u, v))));
+                if STRIDE == 1 {
+                    self.column(s, &mut sums, channel);
+                } else {
+                    self.column_by_two(s, &mut sums, channel);
+                }
+                for (u, sums) in sums.into_iter().enumerate() {
+                    for (v, sum) in sums.into_iter().enumerate() {
+                        s.store(to(u, v), sum);
+                    }
+                }
+            }
         }
     }
 }
 
-impl<const C: usize, const LEFT: usize, const RIGHT: usize> Products<C, LEFT, RIGHT> {
+impl<const STRIDE: usize, const C: usize, const LEFT: usize, const RIGHT: usize> Products<STRIDE, C, LEFT, RIGHT> {
     /// # Safety
     /// As for [`RollGradient::add`], with a vector of channels from `channel` on.
     #[inline(always)]
-    unsafe fn column<S: Simd>(&self, s: S, channel: usize) {
-        let RollGradient { slide, before, heights, channels, .. } = self.of;
-        let to = self.of.d_kernel.wrapping_add(channel);
-        let left = self.first.wrapping_sub(slide.before);
-        // SAFETY: the caller vouches for all positions inside the maps and for the taps.
+    unsafe fn column<S: Simd>(&self, s: S, sums: &mut [[S::V; 3]; 3], channel: usize) {
+        let RollGradient { before, heights, .. } = self.of;
+        // SAFETY: the caller vouches for all positions inside the maps.
         unsafe {
-            let mut sums: [[S::V; 3]; 3] =
-                std::array::from_fn(|u| std::array::from_fn(|v| s.load(to.wrapping_add((u * 3 + v) * channels))));
             // The rows of the gradient that see a row of the source with the first tap, the second and the third.
             let mut rows = [[s.splat(0.0); C]; 3];
             for y in 0..before.min(heights[1]) {
@@ -247,19 +324,51 @@ impl<const C: usize, const LEFT: usize, const RIGHT: usize> Products<C, LEFT, RI
                     rows = [rows[0], rows[0], rows[1]];
                 }
                 let seeing = (y + 1).saturating_sub(heights[1])..(y + 1).min(3);
-                let from =
-                    self.of.source.wrapping_add((row * slide.widths[0]).wrapping_add(left).wrapping_mul(channels));
-                let from = from.wrapping_add(channel);
                 if seeing.len() == 3 {
-                    self.row::<S, true>(s, &mut sums, &rows, from, seeing);
+                    self.row(s, sums, &rows, row, channel, 0..3);
                 } else {
-                    self.row::<S, false>(s, &mut sums, &rows, from, seeing);
+                    self.row(s, sums, &rows, row, channel, seeing);
                 }
             }
-            for (u, sums) in sums.into_iter().enumerate() {
-                for (v, sum) in sums.into_iter().enumerate() {
-                    s.store(to.wrapping_add((u * 3 + v) * channels), sum);
+        }
+    }
+
+    /// The same with strides of 2: a row of the gradient sees three of the source, the last of which the next one sees
+    /// first.
+    ///
+    /// # Safety
+    /// As for [`Products::column`].
+    #[inline(always)]
+    unsafe fn column_by_two<S: Simd>(&self, s: S, sums: &mut [[S::V; 3]; 3], channel: usize) {
+        let RollGradient { before, heights, .. } = self.of;
+        let row = |y: usize, u: usize| (2 * y + u).checked_sub(before).filter(|row| *row < heights[0]);
+        // SAFETY: the rows are in the maps; the caller vouches for their positions.
+        unsafe {
+            let mut own = self.gradients(s, 0, channel);
+            if let Some(row) = row(0, 0) {
+                self.row(s, sums, &[own; 3], row, channel, 0..1);
+            }
+            for y in 0..heights[1] {
+                if let Some(row) = row(y, 1) {
+                    self.row(s, sums, &[own; 3], row, channel, 1..2);
                 }
+                if y + 1 == heights[1] {
+                    if let Some(row) = row(y, 2) {
+                        self.row(s, sums, &[own; 3], row, channel, 2..3);
+                    }
+                    return;
+                }
+                let next = self.gradients(s, y + 1, channel);
+                if let Some(row) = row(y, 2) {
+                    let from = self.source(row, channel);
+                    for i in LEFT..2 * C + 1 - RIGHT {
+                        // SAFETY: inside the source, since LEFT and RIGHT are what is not.
+                        let x = s.load(from.wrapping_add(i * self.of.channels));
+                        self.products(s, &mut sums[0], &next, x, i);
+                        self.products(s, &mut sums[2], &own, x, i);
+                    }
+                }
+                own = next;
             }
         }
     }
@@ -276,30 +385,47 @@ impl<const C: usize, const LEFT: usize, const RIGHT: usize> Products<C, LEFT, RI
         std::array::from_fn(|column| unsafe { s.load(from.wrapping_add(column * channels)) })
     }
 
-    /// Adds the products with a row of the source, of the vertical taps that are `seeing` it: all if `ALL`.
+    /// Where the tile's first column sees, or would see, its first tap in a row of the source.
+    #[inline(always)]
+    fn source(&self, row: usize, channel: usize) -> *const f32 {
+        let RollGradient { slide, channels, .. } = self.of;
+        let left = (self.first * STRIDE).wrapping_sub(slide.before);
+        let from = (row * slide.widths[0]).wrapping_add(left).wrapping_mul(channels);
+        self.of.source.wrapping_add(from).wrapping_add(channel)
+    }
+
+    /// Adds the products with a row of the source, of the vertical taps that are `seeing` it.
     ///
     /// # Safety
-    /// As for [`Products::column`]; `from` is where the tile's first column would see its first tap.
+    /// As for [`Products::column`]; the row is in the source.
     #[inline(always)]
-    unsafe fn row<S: Simd, const ALL: bool>(
+    unsafe fn row<S: Simd>(
         &self,
         s: S,
         sums: &mut [[S::V; 3]; 3],
         rows: &[[S::V; C]; 3],
-        from: *const f32,
+        row: usize,
+        channel: usize,
         seeing: Range<usize>,
     ) {
-        for i in LEFT..C + 2 - RIGHT {
+        let from = self.source(row, channel);
+        for i in LEFT..(C - 1) * STRIDE + 3 - RIGHT {
             // SAFETY: inside the source, since LEFT and RIGHT are what is not.
             let x = unsafe { s.load(from.wrapping_add(i * self.of.channels)) };
             for (u, (sums, row)) in sums.iter_mut().zip(rows).enumerate() {
-                if ALL || seeing.contains(&u) {
-                    for (v, sum) in sums.iter_mut().enumerate() {
-                        if i >= v && i - v < C {
-                            *sum = s.mul_add(x, row[i - v], *sum);
-                        }
-                    }
+                if seeing.contains(&u) {
+                    self.products(s, sums, row, x, i);
                 }
+            }
+        }
+    }
+
+    /// Adds the products of the `i`-th column of the source with the gradients that see it.
+    #[inline(always)]
+    fn products<S: Simd>(&self, s: S, sums: &mut [S::V; 3], row: &[S::V; C], x: S::V, i: usize) {
+        for (v, sum) in sums.iter_mut().enumerate() {
+            if i >= v && (i - v).is_multiple_of(STRIDE) && (i - v) / STRIDE < C {
+                *sum = s.mul_add(x, row[(i - v) / STRIDE], *sum);
             }
         }
     }

@@ -6,9 +6,10 @@
 //! - Convolution ([`conv2d`], [`grouped_conv2d`]) and dense layers are the matrix product of [`gemm`] over offset tables.
 //!   Few filters, and small groups, have positions instead of filters as its columns ([`planar`]); where sums need not keep
 //!   the kernel's order, few filters and few channels are scalar products ([`window_dots`]).
-//! - [`depthwise_conv2d`] has no product to share: its positions gather from the map (`depthwise_gather`), vectors of
-//!   channels at a time; windows of three taps in a row slide (`depthwise_slide`), as do those of five for their kernel's
-//!   gradient (`depthwise_five`); those of 3×3 go down maps that the caches hold (`depthwise_roll`).
+//! - [`depthwise_conv2d`] has no product to share: its positions gather from the map (`depthwise_gather`, for its kernel
+//!   `depthwise_gradient`), vectors of channels at a time; windows of three taps in a row slide (`depthwise_slide`), as do
+//!   those of five for their kernel's gradient (`depthwise_five`); those of 3×3 go down maps that the caches hold
+//!   (`depthwise_roll`), and with strides of 2 their input's gradient goes by squares (`depthwise_widen`).
 //! - [`max_pooling2d`], [`average_pooling2d`], [`global_pooling2d`], [`zero_padding2d`] and [`up_sampling2d`] move, choose
 //!   and mix the values of a map.
 //! - [`activation`] (on [`activate`], which other kernels share), [`rectifiers`], [`rescaling`] and [`dropout`] are passes
@@ -38,8 +39,10 @@ pub mod dense;
 pub mod depthwise_conv2d;
 mod depthwise_five;
 mod depthwise_gather;
+mod depthwise_gradient;
 mod depthwise_roll;
 mod depthwise_slide;
+mod depthwise_widen;
 mod dots;
 pub mod dropout;
 mod exp;

@@ -90,6 +90,26 @@ fn usual_convolutions() {
     }
 }
 
+/// Windows with strides along one axis only, or larger along one: no code for squares or for going down fits them.
+#[test]
+fn strides_along_one_axis() {
+    let random = &mut random(6);
+    let of = |window, stride, dilation| Axis { window, stride, dilation, padding: Padding::Same };
+    for axes in [
+        [of(3, 2, 1), of(3, 1, 1)],
+        [of(3, 1, 1), of(3, 2, 1)],
+        [of(3, 3, 1), of(3, 2, 1)],
+        [of(2, 2, 1), of(3, 2, 1)],
+        [of(3, 2, 2), of(3, 2, 1)],
+    ] {
+        for height in 8..=13 {
+            let input = Shape::map(height, random.random_range(7..=18), 32);
+            let ([vertical, horizontal], activation) = (axes, Activation::Linear);
+            check(random, Spec { depth_multiplier: 1, vertical, horizontal, activation, use_bias: true }, input, 2);
+        }
+    }
+}
+
 /// Windows that slide: every width at which tiles begin, end, overlap or do not fit, with and without borders, few rows
 /// and many.
 #[test]
@@ -101,7 +121,7 @@ fn windows_that_slide() {
                 let axis = Axis { window, stride, dilation: 1, padding };
                 // Whole vectors of channels at any level go down the map, where there are rows enough.
                 let channels = if random.random() { 32 } else { random.random_range(1..=40) };
-                let input = Shape::map(random.random_range(5..=12), width, channels);
+                let input = Shape::map(random.random_range(5..=15), width, channels);
                 let activation = ACTIVATIONS[width % 2];
                 let (vertical, horizontal) = (axis, axis);
                 let use_bias = width % 3 == 0;
@@ -115,11 +135,13 @@ fn windows_that_slide() {
 #[test]
 fn rows_of_many_channels() {
     let random = &mut random(5);
-    for padding in [Padding::Same, Padding::Valid] {
+    for (padding, stride) in [(Padding::Same, 1), (Padding::Valid, 1), (Padding::Same, 2), (Padding::Valid, 2)] {
         for width in 5..=16 {
-            let axis = Axis { window: 3, stride: 1, dilation: 1, padding };
+            let axis = Axis { window: 3, stride, dilation: 1, padding };
             let channels = 3000usize.div_ceil(width).next_multiple_of(32);
-            let input = Shape::map(random.random_range(5..=9), width, channels);
+            // Six rows of outputs and more go down, fewer go tile by tile.
+            let height = if stride == 1 { random.random_range(5..=9) } else { random.random_range(9..=14) };
+            let input = Shape::map(height, width, channels);
             let (vertical, horizontal, activation) = (axis, axis, Activation::Relu);
             check(random, Spec { depth_multiplier: 1, vertical, horizontal, activation, use_bias: true }, input, 2);
         }
