@@ -75,6 +75,18 @@ convnet! {
         Dense(10, activation = "softmax"),
     ];
 
+    /// Statistics for more channels than a block has threads.
+    type Broad = [
+        Input(28, 28, 1),
+        Conv2D(150, 3, strides = 3, use_bias = false),
+        BatchNormalization(momentum = 0.8),
+        Activation("relu"),
+        Conv2D(6, 1),
+        BatchNormalization(momentum = 0.5),
+        GlobalAveragePooling2D(),
+        Dense(10, activation = "softmax"),
+    ];
+
     type Plain = [
         Input(28, 28, 1),
         Conv2D(8, 3, strides = 2, activation = "relu"),

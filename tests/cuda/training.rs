@@ -44,6 +44,26 @@ fn every_optimizer_trains_as_on_the_cpu() {
     }
 }
 
+#[test]
+fn statistics_of_all_normalisations_follow() {
+    for device in devices() {
+        check_training::<Broad>(&device, Sgd::default(), 1e-5);
+    }
+}
+
+/// As on a GPU with many multiprocessors, where gradients of few weights come in a hundred parts.
+#[cfg(feature = "cuda-host")]
+#[test]
+fn gradients_in_many_parts_train_as_on_the_cpu() {
+    match Cuda::host_like(false, 132) {
+        Ok(host) => {
+            check_training::<Plain>(&host, Adam::default(), 1e-4);
+            check_training::<Broad>(&host, Sgd::default(), 1e-5);
+        }
+        Err(error) => eprintln!("no emulation, skipped there: {error}"),
+    }
+}
+
 /// The losses and weights of twenty steps on `device` and on the CPU.
 fn check_twenty_steps<N: Network<Input = Map<28, 28, 1>>>(
     device: &Cuda,

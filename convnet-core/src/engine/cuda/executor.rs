@@ -24,8 +24,11 @@ use crate::train::{Loss, Optimizer};
 use crate::{Error, Result};
 use std::collections::HashMap;
 
-/// Floats of tensors that images may have together where nobody says how many go through at once: 256 MiB.
-const ROOM: usize = 64 << 20;
+/// Of the device's free memory, the part that the tensors of images which go through together may take where nobody says
+/// how many do, and the most bytes: the images of a large map, too, are to fill a GPU. Tensors share places, so that it
+/// is less in the end.
+const ROOM: usize = 8;
+const MOST_BYTES: usize = 4 << 30;
 
 /// The most images that go through together then.
 const MOST: usize = 1024;
@@ -95,6 +98,9 @@ pub(crate) struct Executor {
     sizes: HashMap<Memory, usize>,
     prepared: HashMap<Kind, Prepared>,
     tables: Vec<u32>,
+    /// How many images go through together where nobody says so: a power of two, so that predictions of any number of
+    /// images need few recipes.
+    room: usize,
     /// Whether the device has the host's weights.
     has_weights: bool,
     /// Bytes of a data set that may lie on the device at once, if that is said; else half of its free memory.
@@ -103,15 +109,18 @@ pub(crate) struct Executor {
 
 impl Executor {
     pub fn new(plan: &Plan, settings: Settings, cuda: &Cuda) -> Result<Executor> {
-        let graph = Graph::new(plan);
+        let (graph, backend) = (Graph::new(plan), cuda.backend()?);
+        let image = 4 * graph.tensors.iter().sum::<usize>();
+        let most = (backend.free()? / ROOM).min(MOST_BYTES) / image.max(1);
         let mut executor = Executor {
             plan: *plan,
             graph,
             settings,
-            backend: cuda.backend()?,
+            backend,
             sizes: HashMap::new(),
             prepared: HashMap::new(),
             tables: Vec::new(),
+            room: 1 << most.clamp(1, MOST).ilog2(),
             has_weights: false,
             set_bytes: None,
         };
@@ -249,19 +258,11 @@ impl Executor {
         self.backend.read(Memory::Weights, 0, bytes_of_mut(weights))
     }
 
-    /// How many images go through together where nobody says so.
-    fn room(&self) -> usize {
-        let floats: usize = self.graph.tensors.iter().sum();
-        let most = (ROOM / floats.max(1)).clamp(1, MOST);
-        // A power of two, so that predictions of any number of images need few recipes.
-        1 << most.ilog2()
-    }
-
     /// The network's outputs for `inputs`, one image after the other.
     pub fn predict(&mut self, inputs: &[f32], outputs: &mut [f32], weights: &[f32]) -> Result<()> {
         self.put_weights(weights)?;
         let (input, output) = (self.plan.input.len(), self.plan.output.len());
-        let room = self.room();
+        let room = self.room;
         // The last images go through with others that happen to be there: no output depends on them.
         let kind = |images: usize| Kind::Predict { images: images.next_power_of_two().min(room) };
         let chunks = || inputs.chunks(room * input);
@@ -281,7 +282,7 @@ impl Executor {
     pub fn pull_back(&mut self, inputs: &[f32], d_outputs: &[f32], weights: &[f32]) -> Result<PullBack> {
         self.put_weights(weights)?;
         let (input, output) = (self.plan.input.len(), self.plan.output.len());
-        let room = self.room();
+        let room = self.room;
         let kind = |floats: usize| Kind::PullBack { images: floats / input };
         self.prepare(&inputs.chunks(room * input).map(|chunk| kind(chunk.len())).collect::<Vec<_>>())?;
         let mut result = PullBack {

@@ -25,6 +25,8 @@ const WATCHED: [Memory; 5] = [Memory::Weights, Memory::Previous, Memory::Slots, 
 pub(super) struct Host {
     backwards: bool,
     checked: bool,
+    /// As many as kernels are launched for; blocks run one after the other.
+    multiprocessors: usize,
     compiler: Compiler,
     cache: Cache,
     memories: BTreeMap<Memory, Block>,
@@ -46,13 +48,13 @@ impl Host {
     ///
     /// # Errors
     /// [`Error::Cuda`] if this is no Linux on x86-64, or without a C++ compiler.
-    pub fn new(backwards: bool, checked: bool) -> Result<Host> {
+    pub fn new(backwards: bool, checked: bool, multiprocessors: usize) -> Result<Host> {
         if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
             return Err(Error::Cuda("kernels are executed on the CPU only under Linux on x86-64".to_owned()));
         }
         let (compiler, cache) = (Compiler::find()?, Cache::of_user());
         let (memories, modules, recordings) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Ok(Host { backwards, checked, compiler, cache, memories, modules, recordings })
+        Ok(Host { backwards, checked, multiprocessors, compiler, cache, memories, modules, recordings })
     }
 
     fn load_text(&mut self, text: &str, kernels: &[Kernel]) -> Result<Module> {
@@ -140,7 +142,7 @@ fn changed_outside(launch: &Launch, memory: Memory, before: &[u8], after: &[u8])
 
 impl Backend for Host {
     fn properties(&self) -> Properties {
-        Properties { multiprocessors: 4, tensor_cores: true }
+        Properties { multiprocessors: self.multiprocessors, tensor_cores: true }
     }
 
     fn reserve(&mut self, memory: Memory, bytes: usize) -> Result<()> {

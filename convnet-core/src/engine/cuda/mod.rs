@@ -40,6 +40,7 @@ enum Place {
     #[cfg(feature = "cuda-host")]
     Host {
         backwards: bool,
+        multiprocessors: usize,
     },
 }
 
@@ -61,8 +62,17 @@ impl Cuda {
     /// [`crate::Error::Cuda`] if this is no Linux on x86-64, or without a C++ compiler.
     #[cfg(feature = "cuda-host")]
     pub fn host(backwards: bool) -> Result<Cuda> {
-        host::Host::new(backwards, true)?;
-        Ok(Cuda(Place::Host { backwards }))
+        Cuda::host_like(backwards, 4)
+    }
+
+    /// The same for kernels as they are launched on a GPU of so many multiprocessors.
+    ///
+    /// # Errors
+    /// As [`Cuda::host`].
+    #[cfg(feature = "cuda-host")]
+    pub fn host_like(backwards: bool, multiprocessors: usize) -> Result<Cuda> {
+        host::Host::new(backwards, true, multiprocessors)?;
+        Ok(Cuda(Place::Host { backwards, multiprocessors }))
     }
 
     /// How many GPUs there are.
@@ -87,7 +97,9 @@ impl Cuda {
         match &self.0 {
             Place::Gpu(gpu) => Ok(Box::new(device::Machine::new(gpu.clone())?)),
             #[cfg(feature = "cuda-host")]
-            Place::Host { backwards } => Ok(Box::new(host::Host::new(*backwards, true)?)),
+            Place::Host { backwards, multiprocessors } => {
+                Ok(Box::new(host::Host::new(*backwards, true, *multiprocessors)?))
+            }
         }
     }
 }

@@ -121,7 +121,7 @@ impl Executor {
         }
         let batch = batch.min(trained_on);
         let mut set = self.place(Role::Training, samples, batch)?;
-        let room = self.room();
+        let room = self.room;
         let validation = match validation {
             Some((same, range)) if std::ptr::eq(same, samples) && set.whole => Some((set, range)),
             Some((other, range)) => Some((self.place(Role::Validation, other, room)?, range)),
@@ -176,13 +176,13 @@ impl Executor {
     /// Losses over the samples `range`, without penalties.
     pub fn evaluate(&mut self, samples: &Samples, range: Range<usize>, weights: &[f32]) -> Result<Outcome> {
         self.put_weights(weights)?;
-        let placed = self.place(Role::Validation, samples, self.room())?;
-        self.prepare(&placed.kinds(range.len(), self.room(), evaluate))?;
+        let placed = self.place(Role::Validation, samples, self.room)?;
+        self.prepare(&placed.kinds(range.len(), self.room, evaluate))?;
         self.losses(placed, samples, range)
     }
 
     fn losses(&mut self, placed: Placed, samples: &Samples, range: Range<usize>) -> Result<Outcome> {
-        let room = self.room();
+        let room = self.room;
         self.put_state(State { cursor: range.start as u64, ..State::default() })?;
         if placed.whole {
             self.replay_all(&placed.batches(range.len(), room, evaluate))?;

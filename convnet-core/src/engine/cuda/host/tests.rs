@@ -5,7 +5,7 @@ use super::*;
 
 /// The machine, or a word on why this test is skipped.
 fn host(backwards: bool, checked: bool) -> Option<Host> {
-    Host::new(backwards, checked).inspect_err(|error| eprintln!("skipped: {error}")).ok()
+    Host::new(backwards, checked, 4).inspect_err(|error| eprintln!("skipped: {error}")).ok()
 }
 
 fn read(host: &mut Host, memory: Memory, count: usize) -> Vec<f32> {

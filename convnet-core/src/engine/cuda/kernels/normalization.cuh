@@ -306,25 +306,29 @@ __device__ void normalization_moving_backward(const float *input, const float *d
     });
 }
 
-// Block: any up to 256; grid: 1. `weights` and `previous`: the layer's in both buffers. Like the update it looks at
-// `stopped`, so that a step is done as a whole.
+// All normalisations' moving means and variances, a row of `table` for each block of 256 threads: where the layer's
+// begin among the parameters, its channels, the first of its means and variances that is the block's, the bits of its
+// momentum, and the first float of the batch's statistics in `work`, lower and upper half. `weights` and `previous`: all
+// parameters. Like the update it looks at `stopped`, so that a step is done as a whole.
 template <class P>
-__device__ void normalization_follow(const float *statistics, float *weights, float *previous, State *state) {
-    constexpr int C = P::CHANNELS, MOVING = normalization::MOVING<P>;
-    bool fine = !state->stopped;
-    int wrong = 0;
-    for (int i = (int)threadIdx.x; i < 2 * C && fine; i += (int)blockDim.x) {
-        double batch = i < C ? (double)statistics[i] + (double)statistics[C + i] : (double)statistics[C + i];
-        float before = weights[MOVING + i];
-        // One minus the momentum as it is here, so that a batch like the last one moves nothing.
-        float after = (float)((double)before * P::MOMENTUM + batch * (1.0 - (double)P::MOMENTUM));
-        previous[MOVING + i] = before;
-        weights[MOVING + i] = after;
-        if (!isfinite(after)) wrong = 1;
-    }
-    wrong = block_sum(wrong);
-    if (threadIdx.x == 0 && wrong > 0) {
-        state->fault = WEIGHTS_NOT_FINITE;
+__device__ void normalization_follow(const u32 *table, const float *work, float *weights, float *previous,
+                                     State *state) {
+    if (state->stopped) return; // all threads alike
+    const u32 *row = table + blockIdx.x * 8;
+    int channels = (int)row[1], i = (int)(row[2] + threadIdx.x);
+    if (i >= 2 * channels) return;
+    u64 at = (u64)row[0] + i;
+    const float *statistics = work + ((u64)row[5] << 32 | row[4]);
+    double momentum = (double)__uint_as_float(row[3]);
+    double batch = (double)statistics[channels + i];
+    if (i < channels) batch += (double)statistics[i];
+    float before = weights[at];
+    // One minus the momentum as it is here, so that a batch like the last one moves nothing.
+    float after = (float)((double)before * momentum + batch * (1.0 - momentum));
+    previous[at] = before;
+    weights[at] = after;
+    if (!isfinite(after)) {
         state->fault_step = state->step;
+        state->fault = WEIGHTS_NOT_FINITE;
     }
 }

@@ -20,9 +20,11 @@ template <int STRIDE, int COUNT> struct Raw {
     float *to;
     unsigned rows;
 
-    template <int WIDE> __device__ void bias(int, float (&)[WIDE]) const {}
+    template <int WIDE> struct Held {};
+    template <int WIDE> __device__ void of_columns(int, Held<WIDE> &) const {}
+    template <int WIDE> __device__ void fetch(unsigned, int, Held<WIDE> &) const {}
 
-    template <int WIDE> __device__ void put(unsigned m, int n, const float (&x)[WIDE], const float (&)[WIDE]) const {
+    template <int WIDE> __device__ void put(unsigned m, int n, const float (&x)[WIDE], const Held<WIDE> &) const {
         if (m < rows && n < COUNT) write<WIDE, VECTOR>(to + (u64)m * STRIDE + n, x, COUNT - n);
     }
 };
@@ -35,33 +37,43 @@ template <class P> struct Activated {
     unsigned rows;
     const float *biases; // of the group; they are aligned like the weights, as floats
 
-    template <int WIDE> __device__ void bias(int n, float (&b)[WIDE]) const {
-        if constexpr (P::USE_BIAS) read<WIDE, false>(biases + n, b, COUNT - n);
+    template <int WIDE> struct Held { float bias[WIDE]; };
+
+    template <int WIDE> __device__ void of_columns(int n, Held<WIDE> &held) const {
+        if constexpr (P::USE_BIAS) read<WIDE, false>(biases + n, held.bias, COUNT - n);
     }
 
-    template <int WIDE> __device__ void put(unsigned m, int n, const float (&x)[WIDE], const float (&b)[WIDE]) const {
+    template <int WIDE> __device__ void fetch(unsigned, int, Held<WIDE> &) const {}
+
+    template <int WIDE> __device__ void put(unsigned m, int n, const float (&x)[WIDE], const Held<WIDE> &held) const {
         if (m >= rows || n >= COUNT) return;
         float y[WIDE];
 #pragma unroll
-        for (int j = 0; j < WIDE; j++) y[j] = activate<P::ACTIVATION>(P::USE_BIAS ? x[j] + b[j] : x[j]);
+        for (int j = 0; j < WIDE; j++) y[j] = activate<P::ACTIVATION>(P::USE_BIAS ? x[j] + held.bias[j] : x[j]);
         write<WIDE, VECTOR>(to + (u64)m * P::FILTERS + n, y, COUNT - n);
     }
 };
 
-// The gradient of an input, from its sums: added to what is there, taken through the activation above.
-template <class P, int WIDE, bool VECTOR>
-__device__ inline void give_gradient(float *d_input, const float *input, const float (&x)[WIDE], int count) {
+// What the gradient of an input is made of besides its sums: what is there already, and the input.
+template <class P, int WIDE, bool VECTOR> struct Beside {
     float d[WIDE], y[WIDE];
-    if constexpr (P::ADD) read<WIDE, VECTOR>(d_input, d, count);
-    if constexpr (P::INPUT_ACTIVATION != LINEAR) read<WIDE, VECTOR>(input, y, count);
-#pragma unroll
-    for (int j = 0; j < WIDE; j++) {
-        float sum = P::ADD ? d[j] + x[j] : x[j];
-        if constexpr (P::INPUT_ACTIVATION != LINEAR) sum = before_activation<P::INPUT_ACTIVATION>(sum, y[j]);
-        d[j] = sum;
+
+    __device__ void fetch(const float *d_input, const float *input, int count) {
+        if constexpr (P::ADD) read<WIDE, VECTOR>(d_input, d, count);
+        if constexpr (P::INPUT_ACTIVATION != LINEAR) read<WIDE, VECTOR>(input, y, count);
     }
-    write<WIDE, VECTOR>(d_input, d, count);
-}
+
+    // Added to what is there, taken through the activation above.
+    __device__ void give(float *d_input, const float (&x)[WIDE], int count) const {
+        float sums[WIDE];
+#pragma unroll
+        for (int j = 0; j < WIDE; j++) {
+            sums[j] = P::ADD ? d[j] + x[j] : x[j];
+            if constexpr (P::INPUT_ACTIVATION != LINEAR) sums[j] = before_activation<P::INPUT_ACTIVATION>(sums[j], y[j]);
+        }
+        write<WIDE, VECTOR>(d_input, sums, count);
+    }
+};
 
 template <class P> struct Gradient {
     static constexpr int COUNT = P::CHANNELS / P::GROUPS;
@@ -70,12 +82,16 @@ template <class P> struct Gradient {
     const float *input;
     unsigned rows;
 
-    template <int WIDE> __device__ void bias(int, float (&)[WIDE]) const {}
+    template <int WIDE> using Held = Beside<P, WIDE, VECTOR>;
+    template <int WIDE> __device__ void of_columns(int, Held<WIDE> &) const {}
 
-    template <int WIDE> __device__ void put(unsigned m, int n, const float (&x)[WIDE], const float (&)[WIDE]) const {
-        if (m >= rows || n >= COUNT) return;
+    template <int WIDE> __device__ void fetch(unsigned m, int n, Held<WIDE> &held) const {
         u64 at = (u64)m * P::CHANNELS + n;
-        give_gradient<P, WIDE, VECTOR>(d_input + at, input + at, x, COUNT - n);
+        if (m < rows && n < COUNT) held.fetch(d_input + at, input + at, COUNT - n);
+    }
+
+    template <int WIDE> __device__ void put(unsigned m, int n, const float (&x)[WIDE], const Held<WIDE> &held) const {
+        if (m < rows && n < COUNT) held.give(d_input + (u64)m * P::CHANNELS + n, x, COUNT - n);
     }
 };
 
@@ -156,8 +172,10 @@ __device__ void finish_backward_input(const float *partials, const float *input,
     u64 size = (u64)images * (P::HEIGHT * P::WIDTH) * P::CHANNELS;
     for (u64 i = thread_number() * WIDE; i < size; i += thread_count() * WIDE) {
         float sum[4];
+        Beside<P, 4, WIDE == 4> beside;
+        beside.fetch(d_input + i, input + i, WIDE);
         add_parts<WIDE>(partials, i, size, splits, sum);
-        give_gradient<P, 4, WIDE == 4>(d_input + i, input + i, sum, WIDE);
+        beside.give(d_input + i, sum, WIDE);
     }
 }
 

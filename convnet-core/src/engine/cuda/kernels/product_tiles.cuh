@@ -191,17 +191,27 @@ template <class T, class A, class B> struct Scalar {
         }
     }
 
+    // What sums wait for is fetched for four rows before any of them is written: writes may be to where the next reads
+    // are from, for all that the compiler knows, so one read would wait for another.
     template <class Out> __device__ void hand_over(const Out &out, unsigned m, int n) const {
+        typename Out::template Held<WIDE> held[4];
 #pragma unroll
         for (int j = 0; j < COLUMNS / WIDE; j++) {
-            float bias[WIDE], x[WIDE];
             int to = n + column + j * ACROSS;
-            out.bias(to, bias);
 #pragma unroll
-            for (int i = 0; i < ROWS; i++) {
+            for (int i = 0; i < 4; i++) out.of_columns(to, held[i]);
 #pragma unroll
-                for (int l = 0; l < WIDE; l++) x[l] = sums[i][j * WIDE + l];
-                out.put(m + row + i / 4 * DOWN + i % 4, to, x, bias);
+            for (int i = 0; i < ROWS / 4; i++) {
+                unsigned from = m + row + i * DOWN;
+#pragma unroll
+                for (int l = 0; l < 4; l++) out.fetch(from + l, to, held[l]);
+#pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    float x[WIDE];
+#pragma unroll
+                    for (int w = 0; w < WIDE; w++) x[w] = sums[i * 4 + l][j * WIDE + w];
+                    out.put(from + l, to, x, held[l]);
+                }
             }
         }
     }
@@ -254,20 +264,25 @@ template <class T, class A, class B> struct Tensor {
         }
     }
 
+    // As above, row by row.
     template <class Out> __device__ void hand_over(const Out &out, unsigned m, int n) const {
+        typename Out::template Held<2> held[COLUMNS];
+        int to = n + column + t * 2;
 #pragma unroll
-        for (int j = 0; j < COLUMNS; j++) {
-            float bias[2];
-            int to = n + column + j * 8 + t * 2;
-            out.bias(to, bias);
+        for (int j = 0; j < COLUMNS; j++) out.of_columns(to + j * 8, held[j]);
 #pragma unroll
-            for (int i = 0; i < ROWS; i++)
+        for (int i = 0; i < ROWS; i++)
 #pragma unroll
-                for (int l = 0; l < 2; l++) {
+            for (int l = 0; l < 2; l++) {
+                unsigned from = m + row + i * 16 + g + l * 8;
+#pragma unroll
+                for (int j = 0; j < COLUMNS; j++) out.fetch(from, to + j * 8, held[j]);
+#pragma unroll
+                for (int j = 0; j < COLUMNS; j++) {
                     float x[2] = {sums[i][j][l * 2], sums[i][j][l * 2 + 1]};
-                    out.put(m + row + i * 16 + g + l * 8, to, x, bias);
+                    out.put(from, to + j * 8, x, held[j]);
                 }
-        }
+            }
     }
 };
 

@@ -1,8 +1,8 @@
 // Optimizers, as `train/optimizer/` has them: the same operations in the same order, so that the weights differ from
 // the CPU engine's only as far as the gradients do.
 //
-// The parameters that training changes are cut into runs of at most 1024, one for each block; a table says where a
-// run lies and where its gradients do. Kernels that make gradients leave several parts of them (splits), which are
+// The parameters that training changes are cut into runs of at most 1024 (128 where gradients come in many parts), one
+// for each block; a table says where a run lies and where its gradients do. Kernels that make gradients leave several parts of them (splits), which are
 // added up here: that saves writing and reading the sum. A parameter depends on no other, so however they are cut,
 // the result is the same.
 //
@@ -37,25 +37,60 @@ struct Run {
     }
 };
 
-// Adds up the splits of those parameters of the run that are the thread's: threadIdx.x, threadIdx.x + blockDim.x, …
-// from `first` on. Four of them at a time, so that their loads are under way together.
-__device__ inline void sum_splits(const Run &run, const float *gradients, int first, float (&sums)[TOGETHER]) {
+// Splits from which on a block adds them up together, an eighth each warp, and the parameters that a run has at the most
+// then: `tables.rs` knows both. A thread that went through all would wait for memory again and again.
+constexpr int MANY = 16, SHORT = 128, WARPS = 8;
+
+// Adds up splits from `begin` to `end` of some parameters of the run: `first`, `first + step`, … Four of them at a time,
+// so that their loads are under way together.
+__device__ inline void sum_splits(const Run &run, const float *gradients, int first, int step, int begin, int end,
+                                  float (&sums)[TOGETHER]) {
     // Behind the end of the run is its last, whose sum nobody asks for: a load that depends on a condition would wait
     // for the sum before it.
     int at[TOGETHER];
     UNROLLED for (int j = 0; j < TOGETHER; j++) {
-        at[j] = min(j * (int)blockDim.x, run.count - 1 - first);
+        at[j] = min(j * step, run.count - 1 - first);
         sums[j] = 0.0f;
     }
-    const float *split = gradients + run.gradient + first;
+    const float *split = gradients + run.gradient + begin * run.stride + first;
     // A small layer has a hundred parts: a wait for every few of them would be most of the update.
 #pragma unroll 8
-    for (int s = 0; s < run.splits; s++, split += run.stride) {
+    for (int s = begin; s < end; s++, split += run.stride) {
         float x[TOGETHER];
         UNROLLED for (int j = 0; j < TOGETHER; j++) x[j] = split[at[j]];
         UNROLLED for (int j = 0; j < TOGETHER; j++) sums[j] += x[j];
     }
 }
+
+// The gradients of a run's parameters, their splits added up. All threads of the block make it.
+struct Gradients {
+    const Run &run;
+    const float *gradients;
+    float (*parts)[SHORT];
+
+    __device__ Gradients(const Run &run, const float *gradients) : run(run), gradients(gradients) {
+        __shared__ float shared[WARPS][SHORT];
+        parts = shared;
+        if (run.splits < MANY) return; // all threads alike
+        int lane = threadIdx.x % 32, warp = threadIdx.x / 32, share = ceil_div(run.splits, (int)blockDim.x / 32);
+        int begin = min(warp * share, run.splits), end = min(begin + share, run.splits);
+        float sums[TOGETHER];
+        sum_splits(run, gradients, lane, 32, begin, end, sums);
+        UNROLLED for (int j = 0; j < TOGETHER; j++) parts[warp][j * 32 + lane] = sums[j];
+        __syncthreads();
+    }
+
+    // Those that are the thread's: `first`, `first + blockDim.x`, …
+    __device__ void of(int first, float (&sums)[TOGETHER]) const {
+        if (run.splits < MANY) return sum_splits(run, gradients, first, (int)blockDim.x, 0, run.splits, sums);
+        UNROLLED for (int j = 0; j < TOGETHER; j++) {
+            int at = first + j * (int)blockDim.x;
+            sums[j] = 0.0f;
+            if (at >= run.count) continue;
+            for (int warp = 0; warp < (int)blockDim.x / 32; warp++) sums[j] += parts[warp][at];
+        }
+    }
+};
 
 // `x`, but 0 where it is less than `tiny` in size: see `sweep.rs` on what counts as zero.
 __device__ inline float settled(float x, float tiny) { return tiny > fabsf(x) ? 0.0f : x; }
@@ -158,11 +193,12 @@ __device__ void update(const u32 *table, const float *gradients, float *weights,
     }
     float alpha = P::KIND == ADAM ? shared_alpha : rate;
     Run run(table, blockIdx.x);
+    Gradients all(run, gradients);
     double squares = 0.0;
     bool finite = true;
     for (int first = threadIdx.x; first < run.count; first += TOGETHER * (int)blockDim.x) {
         float g[TOGETHER], w[TOGETHER] = {}, state_of[TOGETHER][3] = {};
-        sum_splits(run, gradients, first, g);
+        all.of(first, g);
         // All are read before any is written: what a thread waits for, it waits for once.
         for (int j = 0; j < TOGETHER; j++) {
             int at = first + j * (int)blockDim.x;
@@ -197,9 +233,10 @@ __device__ void update(const u32 *table, const float *gradients, float *weights,
 template <class P> __device__ void sum_gradients(const u32 *table, const float *gradients, float *sums) {
     using namespace update_of;
     Run run(table, blockIdx.x);
+    Gradients all(run, gradients);
     for (int first = threadIdx.x; first < run.count; first += TOGETHER * (int)blockDim.x) {
         float of_thread[TOGETHER];
-        sum_splits(run, gradients, first, of_thread);
+        all.of(first, of_thread);
         for (int j = 0; j < TOGETHER; j++) {
             int at = first + j * (int)blockDim.x;
             if (at < run.count) sums[run.start + at] = of_thread[j];

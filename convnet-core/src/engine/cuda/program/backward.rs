@@ -5,8 +5,8 @@ use super::forward::{
     normalization, positions, rectifier, rescaling, resizing,
 };
 use super::product::{Parts, Product, sliding};
-use super::{Builder, Draft, Place, int, number, parameters};
-use crate::engine::cuda::backend::{Argument, Memory};
+use super::{Builder, Draft, Place, int, number};
+use crate::engine::cuda::backend::Argument;
 use crate::engine::cuda::source::{Constant, Constants, Element};
 use crate::engine::graph::Operation;
 use crate::layers::{Activation, Op, batch_normalization};
@@ -303,24 +303,6 @@ impl Builder<'_> {
             self.each(template, constants, floats, arguments);
         }
         finished.map(|(_, parts)| parts)
-    }
-
-    /// Lets moving statistics follow those of the batch, after the update.
-    pub(super) fn follow(&mut self, learns: impl Fn(&Operation) -> bool) {
-        let graph = self.setting.graph;
-        for (place, operation) in graph.operations.iter().enumerate().filter(|(_, operation)| learns(operation)) {
-            let (Op::BatchNormalization(spec), Some(statistics)) = (operation.op, self.kept[place]) else { continue };
-            let mut constants = normalization(spec, operation);
-            constants.push(("MOMENTUM", Constant::Float(spec.momentum as f32)));
-            let arguments = vec![
-                Argument::Read(statistics),
-                Argument::Update(parameters(Memory::Weights, &operation.weights)),
-                Argument::Update(parameters(Memory::Previous, &operation.weights)),
-                Argument::Update(super::recipe::state()),
-            ];
-            let (template, threads) = ("normalization_follow", super::THREADS);
-            self.launch(Draft { template, constants, threads, grid: [1; 3], arguments });
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! [`Builder`] writes launches one after the other into a list, on buffers that have no places yet; [`Builder::finish`]
 //! gives them places in [`Memory::Work`] by how long each is needed. `forward` and `backward` say what each operation
 //! launches, `product` cuts matrix products into tiles, `recipe` puts together what a training step, an
-//! evaluation, a prediction and a gradient are.
+//! evaluation, a prediction and a gradient are, `tables` says what some launches look up.
 //!
 //! The gradient that is kept of a tensor is the one *before* the activation in which the operation that makes the
 //! tensor ends: the last of those that add to it takes it through the activation. So no launch does that alone.
@@ -12,6 +12,7 @@ mod backward;
 mod forward;
 mod product;
 mod recipe;
+mod tables;
 
 pub(super) use recipe::{Kind, Recipe, Set, Writer};
 

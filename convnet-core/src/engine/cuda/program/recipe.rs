@@ -3,6 +3,7 @@
 use super::backward::Back;
 use super::forward::Way;
 use super::product::Parts;
+use super::tables::{ROW, in_table, runs};
 use super::{Builder, Draft, Finished, Place, Setting, THREADS, int, number, parameters};
 use crate::engine::Precision;
 use crate::engine::cuda::backend::{Argument, Launch, Memory, Properties, Role, Span};
@@ -66,12 +67,6 @@ pub(in crate::engine::cuda) struct Writer<'a> {
     pub tables: Vec<u32>,
 }
 
-/// Parameters in a block of an update.
-const RUN: usize = 1024;
-
-/// Words of a row of an update's table.
-const ROW: usize = 8;
-
 impl Writer<'_> {
     /// The launches of `kind`.
     pub fn recipe(&mut self, kind: Kind) -> Recipe {
@@ -98,7 +93,6 @@ impl Writer<'_> {
         let wanted = |operation: &Operation| plan.layers[operation.layer].trainable_params() > 0;
         let way = Way { back: true, training: Some(self.seed) };
         let asked = graph.asked_for(plan, false);
-        let rows = self.rows(|weight| weight.trainable);
         let (mut constants, settings) = optimizer::constants(self.optimizer);
         constants.push(("PARAMS", int(plan.params)));
         let mut source = std::mem::take(&mut self.source);
@@ -115,16 +109,20 @@ impl Writer<'_> {
             }
             false => Vec::new(),
         };
+        let runs = runs(plan, graph, &parts, |weight| weight.trainable);
         let table = self.tables.len();
-        if !rows.is_empty() {
-            builder.update(table..table + rows.len() * ROW, constants, settings, self.optimizer.slots(), plan);
-            if rows.iter().any(|row| row.l2 > 0.0) {
-                builder.add_penalties(rows.len());
+        if !runs.is_empty() {
+            builder.update(table..table + runs.len() * ROW, constants, settings, self.optimizer.slots(), plan);
+            if runs.iter().any(|run| run.l2 > 0.0) {
+                builder.add_penalties(runs.len());
             }
         }
-        builder.follow(learns);
+        let moves = builder.moves(learns);
+        let table = table + runs.len() * ROW;
+        builder.follow(table..table + moves.len() * ROW, plan);
         let finished = builder.finish_with(&parts);
-        self.write_rows(&rows, &parts, &finished);
+        self.tables.extend(runs.iter().flat_map(|run| run.row(graph, &parts, &finished)));
+        self.tables.extend(moves.iter().flat_map(|moving| moving.row(&finished)));
         self.source = source;
         Recipe::new(finished, [None; 5])
     }
@@ -162,7 +160,6 @@ impl Writer<'_> {
         let (plan, graph, head) = (self.plan, self.graph, self.head());
         let wanted = |operation: &Operation| !operation.weights.is_empty();
         let way = Way { back: true, training: None };
-        let rows = self.rows(|_| true);
         let mut source = std::mem::take(&mut self.source);
         let mut builder = Builder::new(self.setting(images), &mut source);
         let input = builder.value(0);
@@ -178,62 +175,18 @@ impl Writer<'_> {
         let parts = builder.backward(back, way, |_| false, wanted);
         let d_input = builder.gradients[0].unwrap_or(d_logits);
         let d_weights = builder.buffer(Element::F32, plan.params);
+        let runs = runs(plan, graph, &parts, |_| true);
         let table = self.tables.len();
-        if !rows.is_empty() {
-            builder.sum_gradients(table..table + rows.len() * ROW, d_weights);
+        if !runs.is_empty() {
+            builder.sum_gradients(table..table + runs.len() * ROW, d_weights);
         }
         for place in [input, output, d_output, d_input, d_weights] {
             builder.hold(place);
         }
         let finished = builder.finish_with(&parts);
-        self.write_rows(&rows, &parts, &finished);
+        self.tables.extend(runs.iter().flat_map(|run| run.row(graph, &parts, &finished)));
         self.source = source;
         Recipe::new(finished, [Some(input), Some(output), Some(d_output), Some(d_input), Some(d_weights)])
-    }
-
-    /// The parameters with a gradient, in runs for a block each.
-    fn rows(&self, wanted: impl Fn(&crate::plan::Weight) -> bool) -> Vec<Row> {
-        let mut rows = Vec::new();
-        for (_, weight) in self.plan.weights().filter(|(_, weight)| wanted(weight)) {
-            let range = weight.range();
-            let of = |operation: &Operation| operation.weights.contains(&range.start);
-            let Some(operation) = self.graph.operations.iter().position(of) else { continue };
-            let runs = range.clone().step_by(RUN);
-            let row = |start: usize| Row { range: start..range.end.min(start + RUN), operation, l2: weight.l2 as f32 };
-            rows.extend(runs.map(row));
-        }
-        rows
-    }
-
-    /// Appends an update's table: for each run its place, its length, its gradient's first part and the distance to the
-    /// next (in floats of [`Memory::Work`]), and its penalty.
-    fn write_rows(&mut self, rows: &[Row], parts: &[Option<Parts>], finished: &Finished) {
-        for row in rows {
-            let weights = &self.graph.operations[row.operation].weights;
-            // An operation whose gradient nobody makes has parameters that stay: no parts.
-            let (at, splits) = match parts.get(row.operation).copied().flatten() {
-                Some(parts) => (finished.span(&parts.place).at / 4 + row.range.start - weights.start, parts.splits),
-                None => (0, 0),
-            };
-            self.tables.extend(row.words(at, splits, weights.len()));
-        }
-    }
-}
-
-/// A run of parameters in an update.
-struct Row {
-    range: Range<usize>,
-    operation: usize,
-    l2: f32,
-}
-
-impl Row {
-    /// The row as the kernels read it: the first part of its gradient is at this float, and `splits` of them lie
-    /// `stride` floats apart. A GPU has room for more floats than 32 bits count.
-    fn words(&self, at: usize, splits: usize, stride: usize) -> [u32; ROW] {
-        let [start, count, low, splits, stride, high] =
-            [self.range.start, self.range.len(), at, splits, stride, at >> 32].map(|word| word as u32);
-        [start, count, low, splits, stride, self.l2.to_bits(), high, 0]
     }
 }
 
@@ -372,28 +325,5 @@ impl Builder<'_> {
     fn finish_with(mut self, parts: &[Option<Parts>]) -> Finished {
         parts.iter().flatten().for_each(|parts| self.keep(parts.place));
         self.finish()
-    }
-}
-
-/// Words of [`Memory::Tables`].
-fn in_table(words: Range<usize>) -> Place {
-    let element = Element::U32;
-    Place::Memory(Span {
-        memory: Memory::Tables,
-        element,
-        at: words.start * element.size(),
-        bytes: words.len() * element.size(),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn gradients_may_lie_beyond_16_gib() {
-        let row = Row { range: 2048..2058, operation: 0, l2: 1.0 };
-        let at = (5 << 32) + 7;
-        assert_eq!(row.words(at, 3, 1000), [2048, 10, 7, 3, 1000, 1f32.to_bits(), 5, 0]);
     }
 }
