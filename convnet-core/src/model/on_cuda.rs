@@ -86,7 +86,13 @@ impl Trainer {
     fn cuda_settings(&self) -> Settings {
         let asked = self.precision.unwrap_or(Precision::Tf32);
         let precision = if self.settings.exact { Precision::F32 } else { asked };
-        Settings { precision, optimizer: self.optimizer, loss: self.loss, seed: self.seed }
+        Settings {
+            precision,
+            measured: !self.settings.exact,
+            optimizer: self.optimizer,
+            loss: self.loss,
+            seed: self.seed,
+        }
     }
 
     fn with_cuda<T>(&self, work: impl FnOnce(&mut Engine) -> Result<T>) -> Result<T> {

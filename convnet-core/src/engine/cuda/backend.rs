@@ -5,6 +5,7 @@
 
 use super::source::{ArgumentType, Element, Source};
 use crate::Result;
+use std::time::Duration;
 
 /// Which of the two data sets that a training looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -191,4 +192,16 @@ pub(super) trait Backend: Send {
 
     /// Runs a recording so many times, one after the other; does not wait for it.
     fn replay(&mut self, recording: Recording, times: usize) -> Result<()>;
+
+    /// Whether [`Backend::time`] says something about it.
+    fn measures(&self) -> bool;
+
+    /// How long launches of kernels of `module` take, behind one another.
+    fn time(&mut self, module: Module, launches: &[Launch]) -> Result<Duration>;
+
+    /// What was to be remembered by this name, on this machine by a program with the same kernels; nothing if it is lost.
+    fn recall(&self, name: &str) -> Option<Vec<u8>>;
+
+    /// Keeps a few bytes by this name, if that is possible.
+    fn remember(&self, name: &str, value: &[u8]);
 }

@@ -38,7 +38,7 @@ impl Cache {
 
     /// One that keeps nothing.
     fn none() -> Cache {
-        Cache { folder: None, most: Limits { files: 256, bytes: 256 << 20 } }
+        Cache { folder: None, most: Limits { files: 4096, bytes: 256 << 20 } }
     }
 
     /// What was made from `origin` (all that it depends on), or what `make` makes now.
@@ -46,14 +46,24 @@ impl Cache {
     /// # Errors
     /// Those of `make`.
     pub fn get(&self, origin: &[&[u8]], make: impl FnOnce() -> Result<Vec<u8>>) -> Result<Vec<u8>> {
-        let Some(folder) = &self.folder else { return make() };
-        let path = folder.join(name(origin));
-        if let Some(contents) = read(&path) {
+        if let Some(contents) = self.find(origin) {
             return Ok(contents);
         }
         let contents = make()?;
-        self.keep(folder, &path, &contents);
+        self.put(origin, &contents);
         Ok(contents)
+    }
+
+    /// What was made from `origin`, if it is there.
+    pub fn find(&self, origin: &[&[u8]]) -> Option<Vec<u8>> {
+        read(&self.folder.as_ref()?.join(name(origin)))
+    }
+
+    /// Keeps what was made from `origin`.
+    pub fn put(&self, origin: &[&[u8]], contents: &[u8]) {
+        if let Some(folder) = &self.folder {
+            self.keep(folder, &folder.join(name(origin)), contents);
+        }
     }
 
     /// Puts a file into the folder; if that does not work, there is none.
@@ -140,6 +150,17 @@ mod tests {
         assert_eq!(cache.get(&[b"ab", b"c"], never).unwrap(), b"first");
         assert_eq!(cache.get(&[b"a", b"bc"], || Ok(Vec::new())).unwrap(), b"", "another origin");
         assert_eq!(cache.get(&[b"a", b"bc"], never).unwrap(), b"", "nothing is a thing, too");
+    }
+
+    #[test]
+    fn finds_what_was_put() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(folder.path(), 9, 999);
+        assert_eq!(cache.find(&[b"a"]), None);
+        cache.put(&[b"a"], b"first");
+        cache.put(&[b"a"], b"second");
+        assert_eq!(cache.find(&[b"a"]).unwrap(), b"second");
+        Cache::none().put(&[b"a"], b"nowhere");
     }
 
     #[test]

@@ -13,7 +13,9 @@ pub(crate) use training::Training;
 
 use super::Cuda;
 use super::backend::{Backend, Memory, Module, Recording, Span};
-use super::program::{Kind, Recipe, Writer};
+use super::choices::{Choices, Way, from_text, to_text};
+use super::program::{Kind, Question, Recipe, Trial, Writer, questions};
+use super::source::Source;
 use super::state::State;
 use crate::engine::Precision;
 use crate::engine::PullBack;
@@ -23,6 +25,7 @@ use crate::plan::Plan;
 use crate::train::{Loss, Optimizer};
 use crate::{Error, Result};
 use std::collections::HashMap;
+use std::time::Duration;
 
 /// Of the device's free memory, the part that the tensors of images which go through together may take where nobody says
 /// how many do, and the most bytes: the images of a large map, too, are to fill a GPU. Tensors share places, so that it
@@ -44,6 +47,8 @@ const MOST_RECIPES: usize = 64;
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) struct Settings {
     pub precision: Precision,
+    /// Whether products may be cut as a measurement says.
+    pub measured: bool,
     pub optimizer: Optimizer,
     pub loss: Loss,
     pub seed: u64,
@@ -98,6 +103,7 @@ pub(crate) struct Executor {
     sizes: HashMap<Memory, usize>,
     prepared: HashMap<Kind, Prepared>,
     tables: Vec<u32>,
+    choices: Choices,
     /// How many images go through together where nobody says so: a power of two, so that predictions of any number of
     /// images need few recipes.
     room: usize,
@@ -120,6 +126,7 @@ impl Executor {
             sizes: HashMap::new(),
             prepared: HashMap::new(),
             tables: Vec::new(),
+            choices: Choices::default(),
             room: 1 << most.clamp(1, MOST).ilog2(),
             has_weights: false,
             set_bytes: None,
@@ -178,11 +185,16 @@ impl Executor {
         }
         let properties = self.backend.properties();
         let precision = if properties.tensor_cores { self.settings.precision } else { Precision::F32 };
+        if self.settings.measured && self.backend.measures() {
+            self.measure(&missing, precision)?;
+        }
+        let unmeasured = Choices::default();
         let mut writer = Writer {
             plan: &self.plan,
             graph: &self.graph,
             properties,
             precision,
+            choices: if self.settings.measured { &self.choices } else { &unmeasured },
             optimizer: &self.settings.optimizer,
             loss: &self.settings.loss,
             seed: self.settings.seed,
@@ -199,6 +211,49 @@ impl Executor {
         }
         self.reserve(Memory::Tables, 4 * self.tables.len())?;
         self.backend.write(Memory::Tables, 0, bytes_of(&self.tables))
+    }
+
+    /// Finds how the products of these recipes are best cut, where that is not known yet.
+    fn measure(&mut self, kinds: &[Kind], precision: Precision) -> Result<()> {
+        let properties = self.backend.properties();
+        let of = |kind: &Kind| questions(&self.plan, &self.graph, *kind, precision, properties);
+        let mut open: Vec<(Question, Vec<Way>)> = Vec::new();
+        for question in kinds.iter().flat_map(of).collect::<Vec<_>>() {
+            if self.choices.has(&question.name) || open.iter().any(|(other, _)| other.name == question.name) {
+                continue;
+            }
+            let ways = question.sizes.ways();
+            let known = self.backend.recall(&question.name).and_then(|text| from_text(&text, &ways));
+            match (known, &ways[..]) {
+                (Some(way), _) | (None, &[way]) => self.choices.add(question.name, way),
+                _ => open.push((question, ways)),
+            }
+        }
+        let mut source = Source::default();
+        let mut trials = |(question, ways): (Question, Vec<Way>)| {
+            let trials: Vec<Trial> = ways.iter().map(|way| question.trial(*way, &mut source)).collect();
+            (question.name, ways, trials)
+        };
+        let open: Vec<_> = open.into_iter().map(&mut trials).collect();
+        if open.is_empty() {
+            return Ok(());
+        }
+        let module = self.backend.load(&source)?;
+        for (name, ways, trials) in open {
+            let mut best = (Duration::MAX, ways[0]);
+            for (trial, way) in trials.into_iter().zip(ways) {
+                self.reserve(Memory::Work, trial.work)?;
+                self.reserve(Memory::Tables, 4 * trial.table.len())?;
+                self.backend.write(Memory::Tables, 0, bytes_of(&trial.table))?;
+                let taken = self.backend.time(module, &trial.launches)?;
+                if taken < best.0 {
+                    best = (taken, way);
+                }
+            }
+            self.backend.remember(&name, to_text(&best.1).as_bytes());
+            self.choices.add(name, best.1);
+        }
+        Ok(())
     }
 
     /// Replays a prepared recipe.

@@ -13,6 +13,7 @@ use super::source::{Kernel, Source, Target};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::ffi::c_void;
+use std::time::{Duration, Instant};
 
 /// Bytes behind each memory that nobody may write, and what stands in them: no number that a kernel is likely to write.
 const GUARD: usize = 256;
@@ -27,6 +28,7 @@ pub(super) struct Host {
     checked: bool,
     /// As many as kernels are launched for; blocks run one after the other.
     multiprocessors: usize,
+    measures: bool,
     compiler: Compiler,
     cache: Cache,
     memories: BTreeMap<Memory, Block>,
@@ -54,7 +56,22 @@ impl Host {
         }
         let (compiler, cache) = (Compiler::find()?, Cache::of_user());
         let (memories, modules, recordings) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Ok(Host { backwards, checked, multiprocessors, compiler, cache, memories, modules, recordings })
+        Ok(Host {
+            backwards,
+            checked,
+            multiprocessors,
+            measures: false,
+            compiler,
+            cache,
+            memories,
+            modules,
+            recordings,
+        })
+    }
+
+    /// The same, that says how long launches take.
+    pub fn measuring(self) -> Host {
+        Host { measures: true, ..self }
     }
 
     fn load_text(&mut self, text: &str, kernels: &[Kernel]) -> Result<Module> {
@@ -141,6 +158,23 @@ fn changed_outside(launch: &Launch, memory: Memory, before: &[u8], after: &[u8])
 }
 
 impl Backend for Host {
+    fn measures(&self) -> bool {
+        self.measures
+    }
+
+    fn time(&mut self, module: Module, launches: &[Launch]) -> Result<Duration> {
+        let recording = self.record(module, launches)?;
+        let start = Instant::now();
+        self.replay(recording, 1)?;
+        Ok(start.elapsed())
+    }
+
+    fn recall(&self, _: &str) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn remember(&self, _: &str, _: &[u8]) {}
+
     fn properties(&self) -> Properties {
         Properties { multiprocessors: self.multiprocessors, tensor_cores: true }
     }

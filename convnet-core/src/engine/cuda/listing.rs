@@ -1,6 +1,7 @@
 //! What a network does on a GPU, to be looked at where there is none.
 
 use super::backend::{Argument, Launch, Memory, Properties, Role, Span};
+use super::choices::Choices;
 use super::nvrtc::Nvrtc;
 use super::program::{Kind, Recipe, Set, Writer};
 use super::source::{Source, Target};
@@ -42,6 +43,7 @@ impl Listing {
             graph: &graph,
             properties: PROPERTIES,
             precision,
+            choices: &Choices::default(),
             optimizer,
             loss,
             seed: 0,

@@ -4,6 +4,7 @@
 mod arena;
 mod backend;
 mod cache;
+mod choices;
 mod device;
 pub(crate) mod executor;
 #[cfg(feature = "cuda-host")]
@@ -28,7 +29,9 @@ use backend::Backend;
 ///
 /// Nothing of CUDA is needed to build a program. To run it needs the driver, of CUDA 12 or 13, and NVRTC, CUDA's compiler, of
 /// either: kernels are compiled for the GPU and the network when a model first trains or predicts, and kept in the
-/// user's cache (`CONVNET_CACHE` names another place, `CONVNET_NVRTC` the file of the compiler).
+/// user's cache (`CONVNET_CACHE` names another place, `CONVNET_NVRTC` the file of the compiler). So is which of several
+/// ways to cut a product is the fastest there: it is measured once, and decides in which order sums are made. A model
+/// that is [exact](crate::model::Model::exact) has the same order on all GPUs of as many multiprocessors.
 #[derive(Clone, Debug)]
 pub struct Cuda(Place);
 
@@ -41,6 +44,7 @@ enum Place {
     Host {
         backwards: bool,
         multiprocessors: usize,
+        measures: bool,
     },
 }
 
@@ -62,17 +66,20 @@ impl Cuda {
     /// [`crate::Error::Cuda`] if this is no Linux on x86-64, or without a C++ compiler.
     #[cfg(feature = "cuda-host")]
     pub fn host(backwards: bool) -> Result<Cuda> {
-        Cuda::host_like(backwards, 4)
+        let multiprocessors = 4;
+        host::Host::new(backwards, true, multiprocessors)?;
+        Ok(Cuda(Place::Host { backwards, multiprocessors, measures: false }))
     }
 
-    /// The same for kernels as they are launched on a GPU of so many multiprocessors.
+    /// The same for kernels as they are launched on a GPU of so many multiprocessors, the ways to cut products measured as
+    /// there, but not kept.
     ///
     /// # Errors
     /// As [`Cuda::host`].
     #[cfg(feature = "cuda-host")]
     pub fn host_like(backwards: bool, multiprocessors: usize) -> Result<Cuda> {
         host::Host::new(backwards, true, multiprocessors)?;
-        Ok(Cuda(Place::Host { backwards, multiprocessors }))
+        Ok(Cuda(Place::Host { backwards, multiprocessors, measures: true }))
     }
 
     /// How many GPUs there are.
@@ -97,8 +104,9 @@ impl Cuda {
         match &self.0 {
             Place::Gpu(gpu) => Ok(Box::new(device::Machine::new(gpu.clone())?)),
             #[cfg(feature = "cuda-host")]
-            Place::Host { backwards, multiprocessors } => {
-                Ok(Box::new(host::Host::new(*backwards, true, *multiprocessors)?))
+            Place::Host { backwards, multiprocessors, measures } => {
+                let host = host::Host::new(*backwards, true, *multiprocessors)?;
+                Ok(Box::new(if *measures { host.measuring() } else { host }))
             }
         }
     }

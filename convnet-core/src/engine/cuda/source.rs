@@ -33,6 +33,9 @@ const COMMON: [&str; 17] = [
     include_str!("kernels/update.cuh"),
 ];
 
+/// Kernels in a file that is compiled by itself: the templates take the compiler as long as a few of them.
+const TOGETHER: usize = 6;
+
 /// A constant of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Constant {
@@ -154,11 +157,11 @@ impl Source {
         self.part(target, 0..self.kernels.len())
     }
 
-    /// The kernels in so many files, which can be compiled at the same time: which they are, and the text.
-    pub fn parts(&self, count: usize) -> Vec<(Range<usize>, String)> {
-        let len = self.kernels.len().div_ceil(count.max(1)).max(1);
-        let starts = (0..self.kernels.len()).step_by(len);
-        let ranges = starts.map(|start| start..self.kernels.len().min(start + len));
+    /// The kernels in several files, which can be compiled at the same time: which they are, and the text. What is in a file
+    /// does not depend on the machine, so that it is found again in a cache.
+    pub fn parts(&self) -> Vec<(Range<usize>, String)> {
+        let starts = (0..self.kernels.len()).step_by(TOGETHER);
+        let ranges = starts.map(|start| start..self.kernels.len().min(start + TOGETHER));
         ranges.map(|range| (range.clone(), self.part(Target::Device, range))).collect()
     }
 
@@ -235,15 +238,13 @@ mod tests {
             assert_eq!(source.add(kernel.clone()), size as usize);
             assert_eq!(source.add(kernel), size as usize, "it is known");
         }
-        for count in [0, 1, 3, 7, 20] {
-            let parts = source.parts(count);
-            assert!(parts.len() <= count.max(1));
-            let kernels: Vec<usize> = parts.iter().flat_map(|(range, _)| range.clone()).collect();
-            assert!(kernels.iter().copied().eq(0..7));
-            for (range, text) in parts {
-                (0..7).for_each(|k| assert_eq!(text.contains(&format!("join<P{k}>")), range.contains(&k)));
-            }
+        let parts = source.parts();
+        let kernels: Vec<usize> = parts.iter().flat_map(|(range, _)| range.clone()).collect();
+        assert!(parts.len() > 1 && kernels.iter().copied().eq(0..7));
+        for (range, text) in parts {
+            (0..7).for_each(|k| assert_eq!(text.contains(&format!("join<P{k}>")), range.contains(&k)));
         }
+        assert!(Source::default().parts().is_empty());
     }
 
     #[test]

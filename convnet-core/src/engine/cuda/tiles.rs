@@ -2,8 +2,9 @@
 //!
 //! A product of m × k by k × n numbers is made by blocks of `kernels/product_tiles.cuh`, each on one multiprocessor.
 //! Large tiles fetch each number less often; small ones, and parts of k ("splits"), give work to all multiprocessors
-//! where there are few sums. [`choose`] takes what a small model of the device says is fastest. Its clock cycles are
-//! those of an H100; only their proportions matter.
+//! where there are few sums. [`ways`] has them in the order of what a small model of the device says they take. Its clock
+//! cycles are those of an H100; only their proportions matter. Which is fastest is measured where it can be:
+//! [`super::choices`].
 
 use crate::engine::Precision;
 
@@ -21,8 +22,9 @@ pub(super) struct Tiles {
 
 /// Tiles that the kernels know (the table in `product_tiles.cuh` has more), for single precision and TF32. For
 /// bfloat16 k is 32 throughout: its numbers take half the room.
-const KNOWN: [(usize, usize, usize, u32); 6] = [
+const KNOWN: [(usize, usize, usize, u32); 7] = [
     (128, 128, 16, 256),
+    (128, 128, 16, 128),
     (128, 64, 16, 256),
     (128, 32, 16, 128),
     (64, 64, 32, 128),
@@ -56,29 +58,50 @@ const MEMORY_BYTES: f64 = 16.0;
 const GRID_Z: usize = 65_535;
 
 /// Threads of these kernels that the registers of a multiprocessor suffice for.
-const RESIDENT: usize = 512;
+const RESIDENT: u32 = 512;
 
-/// The tiles, and the number of parts of k, for `groups` products of m × k by k × n numbers each, on a device with so
-/// many multiprocessors. No part is empty. One part unless `may_split`.
-pub(super) fn choose(
+/// Sums of a thread from which on it needs twice the registers; single precision has no room for so many.
+const MANY_SUMS: usize = 128;
+
+/// Ways that take more than this times as long as the best are not worth a try.
+const WORSE: f64 = 2.5;
+
+impl Tiles {
+    /// Sums of a thread.
+    fn sums(self) -> usize {
+        self.m * self.n / self.threads as usize
+    }
+
+    /// Blocks that a multiprocessor is to have registers for: two and more hide each other's waits.
+    pub fn resident(self) -> u32 {
+        let threads = if self.sums() < MANY_SUMS { RESIDENT } else { RESIDENT / 2 };
+        threads / self.threads
+    }
+}
+
+/// Tiles with a number of parts of k, for `groups` products of m × k by k × n numbers each, on a device with so many
+/// multiprocessors: for each size of tiles the parts that are best for it, the fastest first. No part is empty.
+pub(super) fn ways(
     m: usize,
     n: usize,
     k: usize,
     groups: usize,
     precision: Precision,
     multiprocessors: usize,
-    may_split: bool,
-) -> (Tiles, usize) {
+) -> Vec<(Tiles, usize)> {
     let product = Product { m, n, k, groups, precision, multiprocessors };
     let of = |(m, n, k, threads)| Tiles { m, n, k: if precision == Precision::Bf16 { 32 } else { k }, threads };
-    let candidates = KNOWN
-        .into_iter()
-        .map(of)
-        .flat_map(|tiles| product.splits(tiles, may_split).map(move |splits| (tiles, splits)))
-        .map(|(tiles, splits)| (product.cycles(tiles, splits), (tiles, splits)));
-    // Of equals the first: the largest tiles, the fewest parts.
-    let none = (f64::INFINITY, (of(KNOWN[0]), 1));
-    candidates.fold(none, |best, next| if next.0 < best.0 { next } else { best }).1
+    let known = KNOWN.into_iter().map(of).filter(|tiles| precision != Precision::F32 || tiles.sums() < MANY_SUMS);
+    let best = |tiles: Tiles| {
+        let timed = product.splits(tiles).map(|splits| (product.cycles(tiles, splits), (tiles, splits)));
+        // Of equals the first: the fewest parts.
+        timed.reduce(|best, next| if next.0 < best.0 { next } else { best })
+    };
+    let mut ways: Vec<_> = known.filter_map(best).collect();
+    // Of equals the first: the largest tiles.
+    ways.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let most = WORSE * ways.first().map_or(0.0, |way| way.0);
+    ways.into_iter().take_while(|way| way.0 <= most).map(|way| way.1).collect()
 }
 
 /// What is to be computed, and where.
@@ -93,11 +116,11 @@ struct Product {
 
 impl Product {
     /// Numbers of parts worth a look: the least that have parts of each length.
-    fn splits(&self, tiles: Tiles, may_split: bool) -> impl Iterator<Item = usize> + use<> {
+    fn splits(&self, tiles: Tiles) -> impl Iterator<Item = usize> + use<> {
         let steps = self.k.div_ceil(tiles.k).max(1);
         let sums = (self.m * self.n * self.groups).max(1);
         let room = (MOST_PARTIAL_SUMS / sums).min(GRID_Z / self.groups.max(1)).clamp(1, MOST_SPLITS);
-        let most = if may_split { room.min(steps) } else { 1 };
+        let most = room.min(steps);
         let least = self.k.div_ceil(LONGEST).clamp(1, most);
         // A part has a whole number of steps, so that some numbers of parts would leave the last ones without any.
         let whole = move |splits: usize| steps.div_ceil(steps.div_ceil(splits));
@@ -111,7 +134,7 @@ impl Product {
         let step = self.step(tiles);
         // A multiprocessor that has several blocks does one's work while others wait; a single one waits itself.
         let each = blocks.div_ceil(self.multiprocessors);
-        let waves = each.div_ceil(RESIDENT / tiles.threads as usize) as f64;
+        let waves = each.div_ceil(tiles.resident() as usize) as f64;
         let alone = (LATENCY / ahead(tiles)).max(BARRIER + 1.3 * step);
         let products = (each as f64 * steps * step).max(waves * steps * alone);
         // Sums of parts are written, and read by a kernel that waits for them all.
@@ -129,7 +152,7 @@ impl Product {
         // it.
         let (rate, reads) = match self.precision {
             Precision::F32 => {
-                let sums = tiles.m * tiles.n / tiles.threads as usize;
+                let sums = tiles.sums();
                 let rows = if sums >= 32 { 8 } else { 4 };
                 (128.0, tiles.k as f64 * (rows + sums / rows) as f64 / 2.0)
             }
@@ -152,7 +175,7 @@ fn fragments(tiles: Tiles) -> f64 {
 fn ahead(tiles: Tiles) -> f64 {
     let fetched = (tiles.m + tiles.n) * tiles.k / tiles.threads as usize;
     match fetched {
-        _ if tiles.m * tiles.n / tiles.threads as usize >= 64 => 1.0,
+        _ if tiles.sums() >= 64 => 1.0,
         17.. => 1.0,
         9.. => 2.0,
         _ => 4.0,
@@ -182,24 +205,27 @@ mod tests {
         (9, 1, 32 * 112 * 112, 1024),
     ];
 
-    /// Calls `check` with every size, precision, number of multiprocessors, and with splits and without.
-    fn everywhere(check: impl Fn((usize, usize, usize, usize), Precision, usize, bool, Tiles, usize)) {
+    /// Calls `check` with every size, precision, number of multiprocessors and way.
+    fn everywhere(check: impl Fn((usize, usize, usize, usize), Precision, usize, Tiles, usize)) {
         for size @ (m, n, k, groups) in SIZES {
             for precision in PRECISIONS {
                 for multiprocessors in [1, 20, 132] {
-                    for may_split in [false, true] {
-                        let (tiles, splits) = choose(m, n, k, groups, precision, multiprocessors, may_split);
-                        check(size, precision, multiprocessors, may_split, tiles, splits);
-                    }
+                    let ways = ways(m, n, k, groups, precision, multiprocessors);
+                    assert!(!ways.is_empty(), "{size:?}");
+                    ways.iter().for_each(|(tiles, splits)| check(size, precision, multiprocessors, *tiles, *splits));
                 }
             }
         }
     }
 
+    fn choose(m: usize, n: usize, k: usize, precision: Precision, multiprocessors: usize) -> (Tiles, usize) {
+        ways(m, n, k, 1, precision, multiprocessors)[0]
+    }
+
     /// The conditions that `Tiling` asserts.
     #[test]
     fn tiles_are_valid() {
-        everywhere(|_, precision, _, _, tiles, _| {
+        everywhere(|_, precision, _, tiles, _| {
             let threads = tiles.threads as usize;
             let sums = tiles.m * tiles.n / threads;
             let units = tiles.n * tiles.k / 4 / threads;
@@ -208,7 +234,8 @@ mod tests {
                 "{tiles:?}"
             );
             assert!([16, 32].contains(&tiles.k) && [128, 256].contains(&threads), "{tiles:?}");
-            assert!((8..=64).contains(&sums), "{tiles:?}");
+            let most = if precision == Precision::F32 { 64 } else { 128 };
+            assert!((8..=most).contains(&sums) && tiles.resident() > 0, "{tiles:?}");
             assert!(units >= if precision == Precision::Bf16 { 2 } else { 1 }, "{tiles:?}");
             assert!(precision == Precision::Bf16 || (tiles.m + tiles.n) * tiles.k <= 4096, "{tiles:?}");
         });
@@ -217,20 +244,17 @@ mod tests {
     /// Parts are cut as `Range` cuts them.
     #[test]
     fn no_part_is_empty() {
-        everywhere(|(.., k, groups), _, _, may_split, tiles, splits| {
+        everywhere(|(.., k, groups), _, _, tiles, splits| {
             let part = k.div_ceil(tiles.k).div_ceil(splits) * tiles.k;
             assert!((splits - 1) * part < k && splits * part >= k, "{k} in {splits} parts of {part}");
-            assert!(may_split || splits == 1);
             assert!(splits * groups <= GRID_Z);
         });
     }
 
     #[test]
     fn long_sums_are_cut() {
-        everywhere(|(m, n, k, _), _, _, may_split, tiles, splits| {
-            if may_split {
-                assert!(k.div_ceil(splits) <= LONGEST + tiles.k, "{m} × {k} × {n} in {splits} parts");
-            }
+        everywhere(|(m, n, k, _), _, _, tiles, splits| {
+            assert!(k.div_ceil(splits) <= LONGEST + tiles.k, "{m} × {k} × {n} in {splits} parts");
         });
     }
 
@@ -238,7 +262,7 @@ mod tests {
     fn small_products_fill_more_multiprocessors() {
         for precision in PRECISIONS {
             let blocks = |m: usize, n: usize, k, multiprocessors| {
-                let (tiles, splits) = choose(m, n, k, 1, precision, multiprocessors, true);
+                let (tiles, splits) = choose(m, n, k, precision, multiprocessors);
                 m.div_ceil(tiles.m) * n.div_ceil(tiles.n) * splits
             };
             // A dense layer, and the gradient of a first convolution's weights.
@@ -252,7 +276,7 @@ mod tests {
     #[test]
     fn large_products_have_large_tiles() {
         for precision in PRECISIONS {
-            let (tiles, splits) = choose(100_000, 512, 4608, 1, precision, 132, true);
+            let (tiles, splits) = choose(100_000, 512, 4608, precision, 132);
             assert_eq!((tiles.m, tiles.n, splits), (128, 128, 1), "{precision:?}");
         }
     }
@@ -260,7 +284,7 @@ mod tests {
     #[test]
     fn few_columns_have_narrow_tiles() {
         for precision in PRECISIONS {
-            let (tiles, _) = choose(100_000, 20, 180, 1, precision, 132, false);
+            let (tiles, _) = choose(100_000, 20, 180, precision, 132);
             assert_eq!(tiles.n, 32, "{precision:?}");
         }
     }

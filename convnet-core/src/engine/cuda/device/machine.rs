@@ -7,12 +7,19 @@ use crate::engine::cuda::backend::{Backend, Launch, Memory, Module, Properties, 
 use crate::engine::cuda::cache::Cache;
 use crate::engine::cuda::launches;
 use crate::engine::cuda::nvrtc::{Nvrtc, package};
-use crate::engine::cuda::source::{Kernel, Source};
+use crate::engine::cuda::source::{Kernel, Source, Target};
 use crate::{Error, Result};
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{CUfunction, CUresult};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// How many times launches are timed, and how often one after the other each time: one alone takes no longer than a graph
+/// takes to start.
+const TIMES: usize = 5;
+const IN_A_ROW: usize = 16;
 
 /// A GPU with what one engine has on it. The fields are dropped in this order: graphs before their kernels, all before
 /// the stream, and the context at last.
@@ -75,11 +82,8 @@ impl Machine {
             let origin = ["device", env!("CARGO_PKG_VERSION"), &settings, text].map(str::as_bytes);
             cache.get(&origin, || nvrtc.compile(text, capability))
         };
-        let images: Vec<Result<Vec<u8>>> = std::thread::scope(|scope| {
-            let started: Vec<_> = parts.iter().map(|(_, text)| scope.spawn(|| image(text))).collect();
-            let stopped = || Err(Error::Cuda("compiling the kernels panicked".to_owned()));
-            started.into_iter().map(|part| part.join().unwrap_or_else(|_| stopped())).collect()
-        });
+        let texts: Vec<&str> = parts.iter().map(|(_, text)| text.as_str()).collect();
+        let images = compile_all(&texts, image);
         let mut loaded = Loaded { kernels: kernels.to_vec(), functions: Vec::new(), libraries: Vec::new() };
         for ((range, _), image) in parts.iter().zip(images) {
             let library = Library::new(&image?).map_err(|error| refused(&error, nvrtc.version(), driver))?;
@@ -90,6 +94,13 @@ impl Machine {
         }
         self.modules.push(loaded);
         Ok(Module(self.modules.len() - 1))
+    }
+
+    /// On what it depends what is remembered by a name: the GPU, the driver, and what the kernels are made of.
+    fn origin(&self, name: &str) -> [String; 5] {
+        let kernels = Source::default().text(Target::Device);
+        let driver = self.cuda.context.driver.to_string();
+        ["remembered".to_owned(), self.cuda.name().to_owned(), driver, kernels, name.to_owned()]
     }
 
     /// The address of a place with so many bytes behind it.
@@ -112,6 +123,27 @@ impl Machine {
         };
         Error::Cuda(format!("{name} gives no {bytes} bytes of memory ({memory:?}): {state}: {reason}"))
     }
+}
+
+/// What `compile` makes of each text, as many at the same time as there are processors.
+pub(super) fn compile_all(texts: &[&str], compile: impl Fn(&str) -> Result<Vec<u8>> + Sync) -> Vec<Result<Vec<u8>>> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(texts.len());
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let numbers = std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)));
+        let mine = numbers.take_while(|number| *number < texts.len());
+        mine.map(|number| (number, compile(texts[number]))).collect::<Vec<_>>()
+    };
+    let mut made: Vec<_> = std::thread::scope(|scope| {
+        let started: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        started.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+    });
+    made.sort_by_key(|(number, _)| *number);
+    // Of a thread that panicked nothing is there.
+    let mut made = made.into_iter().peekable();
+    let stopped = || Err(Error::Cuda("compiling the kernels panicked".to_owned()));
+    let made_of = |number: usize| made.next_if(|made| made.0 == number).map_or_else(stopped, |made| made.1);
+    (0..texts.len()).map(made_of).collect()
 }
 
 /// The error of kernels that the driver does not load.
@@ -192,8 +224,7 @@ impl Backend for Machine {
     }
 
     fn load(&mut self, source: &Source) -> Result<Module> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        self.load_parts(&source.parts(threads), source.kernels())
+        self.load_parts(&source.parts(), source.kernels())
     }
 
     fn record(&mut self, module: Module, launches: &[Launch]) -> Result<Recording> {
@@ -224,6 +255,33 @@ impl Backend for Machine {
         self.cuda.bind()?;
         let graph = self.graphs[recording.0].as_ref().ok_or_else(launches::forgotten)?;
         (0..times).try_for_each(|_| graph.launch(&self.stream))
+    }
+
+    fn measures(&self) -> bool {
+        true
+    }
+
+    fn time(&mut self, module: Module, launches: &[Launch]) -> Result<Duration> {
+        let recording = self.record(module, &vec![launches; IN_A_ROW].concat())?;
+        let mut least = Duration::MAX;
+        // The first time warms up: what it says is more than the others.
+        for _ in 0..=TIMES {
+            self.stream.synchronize()?;
+            let start = Instant::now();
+            self.replay(recording, 1)?;
+            self.stream.synchronize()?;
+            least = least.min(start.elapsed());
+        }
+        self.graphs[recording.0] = None;
+        Ok(least / IN_A_ROW as u32)
+    }
+
+    fn recall(&self, name: &str) -> Option<Vec<u8>> {
+        self.cache.find(&self.origin(name).each_ref().map(|part| part.as_bytes()))
+    }
+
+    fn remember(&self, name: &str, value: &[u8]) {
+        self.cache.put(&self.origin(name).each_ref().map(|part| part.as_bytes()), value);
     }
 }
 

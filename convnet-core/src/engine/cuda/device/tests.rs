@@ -1,6 +1,6 @@
 //! What needs no GPU of the GPU's machine; and, where there is one, memory, launches and errors on it.
 
-use super::machine::{newer, refused};
+use super::machine::{compile_all, newer, refused};
 use super::staging::BYTES;
 use super::*;
 use crate::engine::cuda::backend::{Argument, Backend, Launch, Memory};
@@ -22,6 +22,25 @@ fn says_which_gpus_there_are() {
     assert!(no_device(0, 0).to_string().contains("finds no GPU"));
     assert!(no_device(1, 1).to_string().contains("no GPU 1: there is one, number 0"));
     assert!(no_device(4, 2).to_string().contains("no GPU 4: there are 2, numbered from 0"));
+}
+
+#[test]
+fn texts_are_compiled_in_their_order() {
+    let texts: Vec<String> = (0..40).map(|number| number.to_string()).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let compile = |text: &str| match text {
+        "7" => Err(Error::Cuda("seven".to_owned())),
+        text => Ok(text.as_bytes().to_vec()),
+    };
+    let made = compile_all(&texts, compile);
+    assert_eq!(made.len(), 40);
+    for (made, text) in made.iter().zip(&texts) {
+        match made {
+            Ok(made) => assert_eq!(made, text.as_bytes()),
+            Err(error) => assert!(*text == "7" && error.to_string().contains("seven"), "{error}"),
+        }
+    }
+    assert!(compile_all(&[], |_| Ok(Vec::new())).is_empty());
 }
 
 /// Without a driver, too: whoever asks gets an answer, or a sentence.

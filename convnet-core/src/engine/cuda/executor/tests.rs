@@ -1,9 +1,12 @@
-//! Sets that do not fit on the device.
+//! Sets that do not fit on the device, and products that are measured.
 
 use super::{Executor, Outcome, Settings};
 use crate::data::Samples;
 use crate::engine::Precision;
 use crate::engine::cuda::Cuda;
+use crate::engine::cuda::backend::Role;
+use crate::engine::cuda::program::{Kind, Set, questions};
+use crate::engine::graph::Graph;
 use crate::layers::activation::{Linear, Relu};
 use crate::layers::{dense::Dense, flatten::Flatten};
 use crate::shape::Shape;
@@ -25,7 +28,8 @@ impl Definition for Small {
 fn run(host: &Cuda, samples: &Samples, set_bytes: Option<usize>) -> (Vec<f32>, Outcome, Outcome) {
     let plan = Small::PLAN;
     let loss = CategoricalCrossentropy { from_logits: true, ..CategoricalCrossentropy::default() }.into();
-    let settings = Settings { precision: Precision::F32, optimizer: Sgd::default().into(), loss, seed: 1 };
+    let settings =
+        Settings { precision: Precision::F32, measured: true, optimizer: Sgd::default().into(), loss, seed: 1 };
     let mut executor = Executor::new(&plan, settings, host).unwrap();
     executor.set_bytes = set_bytes;
     let weights: Vec<f32> = (0..plan.params).map(|i| ((i * 37 % 19) as f32 - 9.0) / 30.0).collect();
@@ -37,6 +41,39 @@ fn run(host: &Cuda, samples: &Samples, set_bytes: Option<usize>) -> (Vec<f32>, O
     executor.end(super::Weights { current: &mut current, previous: &mut previous, slots: &mut [] }).unwrap();
     let evaluation = executor.evaluate(samples, 2..samples.len(), &current).unwrap();
     (current, epoch, evaluation)
+}
+
+/// Whether an epoch that cuts products as measured computes the same, and which products were measured.
+#[test]
+fn products_are_cut_as_measured() {
+    let labels: Vec<u8> = (0..23).map(|i| (i % 3) as u8).collect();
+    let bytes: Vec<u8> = (0..23 * 24).map(|i| (i * 7 % 256) as u8).collect();
+    let samples = Samples::new(Shape::map(4, 6, 1), bytes, &labels[..]).unwrap();
+    let [host, measuring] = match [Cuda::host(false), Cuda::host_like(false, 132)] {
+        [Ok(host), Ok(measuring)] => [host, measuring],
+        [Err(error), _] | [_, Err(error)] => return eprintln!("skipped: {error}"),
+    };
+    let (plan, graph) = (Small::PLAN, Graph::new(&Small::PLAN));
+    let set = Set { role: Role::Training, bytes: true, images: 23, order: 23 };
+    let names = |images, exact: bool| {
+        let loss = CategoricalCrossentropy { from_logits: true, ..CategoricalCrossentropy::default() }.into();
+        let (precision, measured) = (Precision::F32, !exact);
+        let settings = Settings { precision, measured, optimizer: Sgd::default().into(), loss, seed: 1 };
+        let mut executor = Executor::new(&plan, settings, &measuring).unwrap();
+        executor.prepare(&[Kind::Train { set, images }]).unwrap();
+        let properties = executor.backend.properties();
+        let asked = questions(&plan, &graph, Kind::Train { set, images }, precision, properties);
+        asked.iter().map(|question| executor.choices.has(&question.name)).collect::<Vec<_>>()
+    };
+    // Two layers forward, one back to its input, and both weights.
+    assert_eq!(names(23, false), [true; 5]);
+    assert_eq!(names(23, true), [false; 5]);
+    let [found, expected] = [&measuring, &host].map(|machine| run(machine, &samples, None));
+    let largest = expected.0.iter().fold(0.0, |largest: f32, weight| largest.max(weight.abs()));
+    for (found, expected) in found.0.iter().zip(&expected.0) {
+        assert!((found - expected).abs() < 1e-6 * largest, "{found} instead of {expected}");
+    }
+    assert!((found.1.loss - expected.1.loss).abs() < 1e-6 * expected.1.loss, "{:?}, {:?}", found.1, expected.1);
 }
 
 #[test]

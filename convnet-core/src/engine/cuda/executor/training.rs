@@ -13,6 +13,9 @@ use crate::engine::cuda::state::State;
 use std::mem::offset_of;
 use std::ops::Range;
 
+/// Bytes of a window of a set that does not fit, at the most.
+const WINDOW: usize = 1 << 30;
+
 /// A training that is under way.
 pub(crate) struct Training {
     pub(super) set: Placed,
@@ -59,6 +62,8 @@ impl Executor {
         // A pixel's bytes and the label's.
         let most = budget / (size + 4);
         let whole = samples.len() <= most || self.has_room(role, samples.len(), size);
+        // The host gathers a window beside the set, and the device waits for the first.
+        let most = most.min(WINDOW / (size + 4));
         let images = if whole { samples.len() } else { (most / batch).max(1) * batch };
         self.reserve(Memory::Pixels(role), images * size)?;
         self.reserve(Memory::Labels(role), 4 * images)?;

@@ -230,7 +230,7 @@ impl Builder<'_> {
                 vec![Argument::Read(input), Argument::Read(d_output), Argument::Write(place), self.images()];
             let (template, constants) = ("depthwise_conv2d_backward_weights", constants.clone());
             let grid = [taps.div_ceil(TAPS) * channel_groups(operation.output), 1, splits];
-            self.launch(Draft { template, constants, threads: super::THREADS, grid, arguments });
+            self.launch(Draft { template, constants, threads: super::THREADS, resident: 1, grid, arguments });
             Parts { place, splits }
         });
         if let Some(target) = self.target(tensor) {

@@ -208,7 +208,7 @@ impl Builder<'_> {
         arguments.extend([Argument::Write(partials), self.images()]);
         let (constants, threads) = (constants.clone(), super::THREADS);
         let grid = [parts, channel_groups(operation.input), 1];
-        self.launch(Draft { template, constants, threads, grid, arguments });
+        self.launch(Draft { template, constants, threads, resident: 1, grid, arguments });
         (partials, parts)
     }
 }

@@ -3,7 +3,8 @@
 //! [`Builder`] writes launches one after the other into a list, on buffers that have no places yet; [`Builder::finish`]
 //! gives them places in [`Memory::Work`] by how long each is needed. `forward` and `backward` say what each operation
 //! launches, `product` cuts matrix products into tiles, `recipe` puts together what a training step, an
-//! evaluation, a prediction and a gradient are, `tables` says what some launches look up.
+//! evaluation, a prediction and a gradient are, `tables` says what some launches look up, `trial` launches a
+//! product alone to see how it is best cut.
 //!
 //! The gradient that is kept of a tensor is the one *before* the activation in which the operation that makes the
 //! tensor ends: the last of those that add to it takes it through the activation. So no launch does that alone.
@@ -13,11 +14,14 @@ mod forward;
 mod product;
 mod recipe;
 mod tables;
+mod trial;
 
 pub(super) use recipe::{Kind, Recipe, Set, Writer};
+pub(super) use trial::{Question, Trial, questions};
 
 use super::arena::{self, Buffer};
 use super::backend::{Argument, Elements, Launch, Memory, Properties, Span};
+use super::choices::Choices;
 use super::source::{Constant, Constants, Element, Kernel, Source};
 use crate::engine::Precision;
 use crate::engine::graph::{Graph, Operation};
@@ -29,9 +33,6 @@ const THREADS: u32 = 256;
 
 /// Blocks of such a launch for each multiprocessor: a few more than run at once.
 const BLOCKS: usize = 16;
-
-/// Threads of products that a multiprocessor is to have at once.
-const RESIDENT: u32 = 512;
 
 /// A place in memory, or in a buffer that has no place yet.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -70,6 +71,8 @@ struct Draft {
     template: &'static str,
     constants: Constants,
     threads: u32,
+    /// Blocks that a multiprocessor is to have registers for.
+    resident: u32,
     grid: [usize; 3],
     arguments: Vec<Argument<Place>>,
 }
@@ -82,6 +85,7 @@ pub(super) struct Setting<'a> {
     pub precision: Precision,
     /// Images that go through at once.
     pub images: usize,
+    pub choices: &'a Choices,
 }
 
 /// A list of launches that is being written.
@@ -175,10 +179,8 @@ impl<'a> Builder<'a> {
     }
 
     fn launch(&mut self, draft: Draft) {
-        let Draft { template, constants, threads, grid, arguments } = draft;
+        let Draft { template, constants, threads, resident, grid, arguments } = draft;
         let kinds = arguments.iter().map(Argument::kind).collect();
-        // Products need many registers, and two blocks of them hide each other's waits.
-        let resident = if template.starts_with("convolve") { RESIDENT / threads } else { 1 };
         let kernel = self.source.add(Kernel { template, constants, threads, resident, arguments: kinds });
         self.launches.push(Launch { kernel, grid: grid.map(|blocks| blocks.max(1) as u32), arguments });
     }
@@ -187,7 +189,7 @@ impl<'a> Builder<'a> {
     fn each(&mut self, template: &'static str, constants: Constants, count: usize, arguments: Vec<Argument<Place>>) {
         let most = BLOCKS * self.setting.properties.multiprocessors;
         let grid = [count.div_ceil(THREADS as usize).min(most), 1, 1];
-        self.launch(Draft { template, constants, threads: THREADS, grid, arguments });
+        self.launch(Draft { template, constants, threads: THREADS, resident: 1, grid, arguments });
     }
 
     /// Between which launches each buffer is needed.

@@ -3,15 +3,18 @@
 //! A dense layer is a convolution of a 1×1 map. A product with few outputs is cut along its sums, too, so that more
 //! multiprocessors have work; a second launch adds the parts in their order.
 
-use super::{Builder, Draft, Place, int, number, precision};
-use crate::engine::cuda::backend::Argument;
+use super::{Builder, Draft, Place, Setting, int, number};
+use crate::engine::Precision;
+use crate::engine::cuda::backend::{Argument, Properties};
+use crate::engine::cuda::choices::Sizes;
 use crate::engine::cuda::source::{Constant, Constants, Element};
-use crate::engine::cuda::tiles::{Tiles, choose};
+use crate::engine::cuda::tiles::Tiles;
 use crate::engine::graph::Operation;
 use crate::layers::{Activation, Op};
 use crate::shape::{Axis, Padding, Shape};
 
 /// What a convolution or a dense layer is to the kernels.
+#[derive(Debug)]
 pub(super) struct Product {
     input: Shape,
     output: Shape,
@@ -22,8 +25,8 @@ pub(super) struct Product {
 }
 
 /// Which of the three products of a layer.
-#[derive(Clone, Copy)]
-enum Pass {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Pass {
     Forward,
     Input,
     Weights,
@@ -67,6 +70,17 @@ impl Product {
             // The bias' row is made beside the product.
             Pass::Weights => [taps * inputs, outputs, pixels(&self.output)],
         }
+    }
+
+    /// What the product of so many images is called in a table of [`Choices`](crate::engine::cuda::choices::Choices).
+    pub fn name(&self, pass: Pass, images: usize, precision: Precision) -> String {
+        format!("{pass:?} {images} {precision:?} {self:?}")
+    }
+
+    /// By what its tiles are chosen.
+    pub fn choice(&self, pass: Pass, images: usize, precision: Precision, properties: Properties) -> Sizes {
+        let Properties { multiprocessors, .. } = properties;
+        Sizes { product: self.sizes(pass, images), groups: self.groups, precision, multiprocessors }
     }
 
     /// Floats of the gradient of the weights.
@@ -116,12 +130,13 @@ struct Cut {
 impl Builder<'_> {
     /// How a product is cut into tiles. For the weights' gradient the parts are always added elsewhere.
     fn cut(&self, product: &Product, pass: Pass) -> Cut {
-        let [m, n, k] = product.sizes(pass, self.setting.images);
-        let properties = &self.setting.properties;
-        let (tiles, splits) = choose(m, n, k, product.groups, self.setting.precision, properties.multiprocessors, true);
+        let Setting { images, precision, properties, choices, .. } = self.setting;
+        let sizes = product.choice(pass, images, precision, properties);
+        let (tiles, splits) = choices.way(&product.name(pass, images, precision), &sizes);
+        let [m, n, _] = sizes.product;
         let mut constants = product.constants();
         constants.extend([
-            ("PRECISION", precision(self.setting.precision)),
+            ("PRECISION", super::precision(precision)),
             ("TILE_M", int(tiles.m)),
             ("TILE_N", int(tiles.n)),
             ("TILE_K", int(tiles.k)),
@@ -145,8 +160,9 @@ impl Builder<'_> {
         let mut arguments = factors;
         arguments.push(partials.map_or(target, Argument::Write));
         arguments.push(self.images());
-        let (constants, threads, grid) = (cut.constants.clone(), cut.tiles.threads, cut.grid);
-        self.launch(Draft { template, constants, threads, grid, arguments });
+        let (constants, Tiles { threads, .. }, grid) = (cut.constants.clone(), cut.tiles, cut.grid);
+        let resident = cut.tiles.resident();
+        self.launch(Draft { template, constants, threads, resident, grid, arguments });
         partials
     }
 
@@ -193,7 +209,8 @@ impl Builder<'_> {
             vec![Argument::Read(input), Argument::Read(d_output), Argument::Write(parts.place), self.images()];
         let Cut { constants, tiles, grid, .. } = cut;
         let template = "convolve_backward_weights";
-        self.launch(Draft { template, constants, threads: tiles.threads, grid, arguments });
+        let resident = tiles.resident();
+        self.launch(Draft { template, constants, threads: tiles.threads, resident, grid, arguments });
         Some(parts)
     }
 }

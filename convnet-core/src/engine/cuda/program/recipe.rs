@@ -7,6 +7,7 @@ use super::tables::{ROW, in_table, runs};
 use super::{Builder, Draft, Finished, Place, Setting, THREADS, int, number, parameters};
 use crate::engine::Precision;
 use crate::engine::cuda::backend::{Argument, Launch, Memory, Properties, Role, Span};
+use crate::engine::cuda::choices::Choices;
 use crate::engine::cuda::optimizer;
 use crate::engine::cuda::source::{Constant, Constants, Element, Source};
 use crate::engine::graph::{Graph, Operation};
@@ -59,6 +60,7 @@ pub(in crate::engine::cuda) struct Writer<'a> {
     pub graph: &'a Graph,
     pub properties: Properties,
     pub precision: Precision,
+    pub choices: &'a Choices,
     pub optimizer: &'a Optimizer,
     pub loss: &'a Loss,
     pub seed: u64,
@@ -79,7 +81,8 @@ impl Writer<'_> {
     }
 
     fn setting(&self, images: usize) -> Setting<'_> {
-        Setting { graph: self.graph, properties: self.properties, precision: self.precision, images }
+        let Writer { graph, properties, precision, choices, .. } = *self;
+        Setting { graph, properties, precision, images, choices }
     }
 
     /// The activation that the plan's last layer ends in.
@@ -276,7 +279,7 @@ impl Builder<'_> {
     fn tally(&mut self, Losses { losses, correct }: Losses, training: bool) {
         let arguments = vec![Argument::Read(losses), Argument::Read(correct), Argument::Update(state()), self.images()];
         let constants = vec![("TRAINING", Constant::Bool(training))];
-        self.launch(Draft { template: "tally", constants, threads: THREADS, grid: [1; 3], arguments });
+        self.launch(Draft { template: "tally", constants, threads: THREADS, resident: 1, grid: [1; 3], arguments });
     }
 
     fn update(
@@ -302,7 +305,14 @@ impl Builder<'_> {
             Argument::Update(state()),
         ];
         arguments.extend([rate, a, b, c, d].map(Argument::Float));
-        self.launch(Draft { template: "update", constants, threads: THREADS, grid: [rows, 1, 1], arguments });
+        self.launch(Draft {
+            template: "update",
+            constants,
+            threads: THREADS,
+            resident: 1,
+            grid: [rows, 1, 1],
+            arguments,
+        });
     }
 
     fn add_penalties(&mut self, rows: usize) {
@@ -310,19 +320,19 @@ impl Builder<'_> {
         let arguments =
             vec![Argument::Read(penalties), Argument::Update(state()), Argument::Int(rows as i32), self.images()];
         let (template, constants) = ("add_penalties", Vec::new());
-        self.launch(Draft { template, constants, threads: THREADS, grid: [1; 3], arguments });
+        self.launch(Draft { template, constants, threads: THREADS, resident: 1, grid: [1; 3], arguments });
     }
 
-    fn sum_gradients(&mut self, table: Range<usize>, sums: Place) {
+    pub(super) fn sum_gradients(&mut self, table: Range<usize>, sums: Place) {
         let grid = [table.len() / ROW, 1, 1];
         let arguments =
             vec![Argument::Read(in_table(table)), Argument::Read(Place::Work(Element::F32)), Argument::Update(sums)];
         let (template, constants) = ("sum_gradients", Vec::new());
-        self.launch(Draft { template, constants, threads: THREADS, grid, arguments });
+        self.launch(Draft { template, constants, threads: THREADS, resident: 1, grid, arguments });
     }
 
     /// Gives the buffers places; those of weights' gradients, which are found through a table, keep theirs to the end.
-    fn finish_with(mut self, parts: &[Option<Parts>]) -> Finished {
+    pub(super) fn finish_with(mut self, parts: &[Option<Parts>]) -> Finished {
         parts.iter().flatten().for_each(|parts| self.keep(parts.place));
         self.finish()
     }

@@ -52,12 +52,15 @@ pub(super) fn runs(plan: &Plan, graph: &Graph, parts: &[Option<Parts>], wanted: 
         let range = weight.range();
         let of = |operation: &Operation| operation.weights.contains(&range.start);
         let Some(operation) = graph.operations.iter().position(of) else { continue };
-        let many = parts.get(operation).copied().flatten().is_some_and(|parts| parts.splits >= MANY);
-        let len = if many { SHORT } else { RUN };
-        let run = |start: usize| Run { range: start..range.end.min(start + len), operation, l2: weight.l2 as f32 };
-        runs.extend(range.clone().step_by(len).map(run));
+        runs.extend(runs_of(range, operation, weight.l2 as f32, parts.get(operation).copied().flatten()));
     }
     runs
+}
+
+/// Some parameters of an operation, whose gradients are these parts, in runs.
+pub(super) fn runs_of(range: Range<usize>, operation: usize, l2: f32, parts: Option<Parts>) -> Vec<Run> {
+    let len = if parts.is_some_and(|parts| parts.splits >= MANY) { SHORT } else { RUN };
+    range.clone().step_by(len).map(|start| Run { range: start..range.end.min(start + len), operation, l2 }).collect()
 }
 
 impl Run {
@@ -134,7 +137,7 @@ impl Builder<'_> {
             Argument::Update(super::recipe::state()),
         ];
         let (template, constants) = ("normalization_follow", Vec::new());
-        self.launch(Draft { template, constants, threads: THREADS, grid, arguments });
+        self.launch(Draft { template, constants, threads: THREADS, resident: 1, grid, arguments });
     }
 }
 
