@@ -70,3 +70,28 @@ fn a_step_is_a_short_list() {
     // Values, gradients and parts of them, in places that they share.
     assert!(listing.work() < 48 << 20, "{} bytes", listing.work());
 }
+
+/// Activations behind normalisations and sums are part of them, and all moving statistics follow in one launch.
+#[test]
+fn a_normalised_step_passes_over_its_maps_once() {
+    convnet! {
+        type Joined = [
+            Input(12, 12, 3),
+            Conv2D(8, 3, padding = "same", use_bias = false),
+            BatchNormalization(),
+            Activation("relu"),
+            Add([Conv2D(8, 3, padding = "same"), BatchNormalization()], [], [Conv2D(8, 1)]),
+            Activation("relu"),
+            Flatten(),
+            Dense(3, activation = "softmax"),
+        ];
+    }
+    let (optimizer, loss) = (RmsProp::default().into(), CategoricalCrossentropy::default().into());
+    let listing = Listing::new(&Joined::PLAN, &optimizer, &loss, 16, Precision::Tf32);
+    listing.check().unwrap();
+    let step = listing.training_step();
+    let count = |name: &str| step.iter().filter(|line| line.split(' ').next() == Some(name)).count();
+    // The sum of three tensors is made of two.
+    assert_eq!(["normalization_normalize", "add_forward", "activation_forward"].map(count), [2, 2, 0], "{step:#?}");
+    assert_eq!((count("update"), count("normalization_follow")), (1, 1), "{step:#?}");
+}

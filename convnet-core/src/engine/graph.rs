@@ -23,6 +23,9 @@ pub(super) struct Operation {
     pub weights: Range<usize>,
     /// Number of its layer in the plan.
     pub layer: usize,
+    /// An activation behind it that its kernels apply although it is none of its settings: see [`Graph::joining`].
+    #[cfg(feature = "cuda")]
+    pub behind: Activation,
 }
 
 /// The operations of a network.
@@ -56,7 +59,17 @@ impl Graph {
         let alias = inputs[0];
         let weights = span(layer.weights().iter().map(|weight| weight.range()));
         let (input, output) = (layer.input, layer.output);
-        let lowered = Operation { op, input, output, inputs, result: 0, weights, layer: number };
+        let lowered = Operation {
+            op,
+            input,
+            output,
+            inputs,
+            result: 0,
+            weights,
+            layer: number,
+            #[cfg(feature = "cuda")]
+            behind: Activation::Linear,
+        };
         match op {
             Op::Flatten | Op::Reshape(_) | Op::Activation(Activation::Linear) => alias,
             Op::SeparableConv2D(spec) => {
@@ -116,14 +129,31 @@ impl Graph {
 
     /// Lets activations join the layers that they stand behind, where nothing else sees what lies between.
     fn join_activations(&mut self) {
+        self.join(|above, _| applies(&above.op), |above, activation| above.op = above.op.with_activation(activation));
+    }
+
+    /// The same graph, whose activations join other operations, too, where an engine's kernels apply them.
+    #[cfg(feature = "cuda")]
+    pub fn joining(mut self, applies: impl Fn(&Operation, Activation) -> bool) -> Graph {
+        let free =
+            |above: &Operation| above.behind == Activation::Linear && above.op.activation() == Activation::Linear;
+        self.join(
+            |above, activation| free(above) && applies(above, activation),
+            |above, activation| above.behind = activation,
+        );
+        self
+    }
+
+    /// Takes activations out that stand alone behind an operation which they can join.
+    fn join(&mut self, can: impl Fn(&Operation, Activation) -> bool, join: impl Fn(&mut Operation, Activation)) {
         let consumers = self.consumers();
         let operations = std::mem::take(&mut self.operations);
         for operation in operations {
             match (operation.op, self.operations.last_mut()) {
                 (Op::Activation(activation), Some(above))
-                    if operation.inputs == [above.result] && consumers[above.result] == 1 && applies(&above.op) =>
+                    if operation.inputs == [above.result] && consumers[above.result] == 1 && can(above, activation) =>
                 {
-                    above.op = above.op.with_activation(activation);
+                    join(above, activation);
                     above.result = operation.result;
                 }
                 _ => self.operations.push(operation),

@@ -14,7 +14,7 @@ pub(crate) use training::Training;
 use super::Cuda;
 use super::backend::{Backend, Memory, Module, Recording, Span};
 use super::choices::{Choices, Way, from_text, to_text};
-use super::program::{Kind, Question, Recipe, Trial, Writer, questions};
+use super::program::{Kind, Question, Recipe, Trial, Writer, graph, questions};
 use super::source::Source;
 use super::state::State;
 use crate::engine::Precision;
@@ -115,7 +115,7 @@ pub(crate) struct Executor {
 
 impl Executor {
     pub fn new(plan: &Plan, settings: Settings, cuda: &Cuda) -> Result<Executor> {
-        let (graph, backend) = (Graph::new(plan), cuda.backend()?);
+        let (graph, backend) = (graph(plan), cuda.backend()?);
         let image = 4 * graph.tensors.iter().sum::<usize>();
         let most = (backend.free()? / ROOM).min(MOST_BYTES) / image.max(1);
         let mut executor = Executor {

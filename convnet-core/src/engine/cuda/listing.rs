@@ -3,10 +3,9 @@
 use super::backend::{Argument, Launch, Memory, Properties, Role, Span};
 use super::choices::Choices;
 use super::nvrtc::Nvrtc;
-use super::program::{Kind, Recipe, Set, Writer};
+use super::program::{Kind, Recipe, Set, Writer, graph};
 use super::source::{Source, Target};
 use crate::engine::Precision;
-use crate::engine::graph::Graph;
 use crate::plan::Plan;
 use crate::train::{Loss, Optimizer};
 use crate::{Error, Result};
@@ -37,7 +36,7 @@ const PROPERTIES: Properties = Properties { multiprocessors: 132, tensor_cores: 
 impl Listing {
     /// The launches on a GPU of 132 multiprocessors with tensor cores.
     pub fn new(plan: &Plan, optimizer: &Optimizer, loss: &Loss, images: usize, precision: Precision) -> Listing {
-        let graph = Graph::new(plan);
+        let graph = graph(plan);
         let mut writer = Writer {
             plan,
             graph: &graph,

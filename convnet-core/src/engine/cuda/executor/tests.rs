@@ -5,8 +5,7 @@ use crate::data::Samples;
 use crate::engine::Precision;
 use crate::engine::cuda::Cuda;
 use crate::engine::cuda::backend::Role;
-use crate::engine::cuda::program::{Kind, Set, questions};
-use crate::engine::graph::Graph;
+use crate::engine::cuda::program::{Kind, Set, graph, questions};
 use crate::layers::activation::{Linear, Relu};
 use crate::layers::{dense::Dense, flatten::Flatten};
 use crate::shape::Shape;
@@ -53,7 +52,7 @@ fn products_are_cut_as_measured() {
         [Ok(host), Ok(measuring)] => [host, measuring],
         [Err(error), _] | [_, Err(error)] => return eprintln!("skipped: {error}"),
     };
-    let (plan, graph) = (Small::PLAN, Graph::new(&Small::PLAN));
+    let (plan, graph) = (Small::PLAN, graph(&Small::PLAN));
     let set = Set { role: Role::Training, bytes: true, images: 23, order: 23 };
     let names = |images, exact: bool| {
         let loss = CategoricalCrossentropy { from_logits: true, ..CategoricalCrossentropy::default() }.into();

@@ -3,12 +3,12 @@
 // A sum of several tensors is made two at a time. The gradient of a sum is that of each of its terms: a `split` of
 // the whole. Channels are the last axis, so a part of a concatenation is some columns of each row.
 
-// a + b; `output` may be `a`.
+// a + b, through the activation behind it; `output` may be `a`.
 template <class P> __device__ void add_forward(const float *a, const float *b, float *output, int images) {
     constexpr int N = at_once(P::SIZE);
     each((u64)images * (P::SIZE / N), [&](auto i) {
         Few<N> x = few<N>(a, i), y = few<N>(b, i);
-        for (int k = 0; k < N; k++) x[k] = x[k] + y[k];
+        for (int k = 0; k < N; k++) x[k] = activate<P::ACTIVATION>(x[k] + y[k]);
         put(output, i, x);
     });
 }

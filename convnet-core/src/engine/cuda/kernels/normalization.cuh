@@ -75,7 +75,7 @@ template <class P, class Make> __device__ inline void each_row(int images, Make 
     }
 }
 
-// Outputs with the statistics that `of_channel` gives.
+// Outputs with the statistics that `of_channel` gives, through the activation behind the layer.
 template <class P, class Of>
 __device__ inline void normalize_rows(const float *input, const float *weights, float *output, int images,
                                       Of of_channel) {
@@ -85,7 +85,8 @@ __device__ inline void normalize_rows(const float *input, const float *weights, 
         auto scale = gamma<P, N>(weights, channel), shift = beta<P, N>(weights, channel);
         return [=](u64 at) {
             auto x = maps::load<N>(input + at);
-            UNROLLED for (int n = 0; n < N; n++) x.at[n] = fmaf(of.normalized(x.at[n], n), scale.at[n], shift.at[n]);
+            UNROLLED for (int n = 0; n < N; n++)
+                x.at[n] = activate<P::ACTIVATION>(fmaf(of.normalized(x.at[n], n), scale.at[n], shift.at[n]));
             maps::store(output + at, x);
         };
     });

@@ -5,8 +5,9 @@
 //   convolve_backward_input    pixels of the input × (u, v, f)  times  (u, v, f) × channels
 //   convolve_backward_weights  taps × pixels of the output      times  pixels × filters
 //
-// (A tap is a place in the window and a channel.) Blocks: x = tiles of rows, y = tiles of a group's columns, z =
-// groups × splits, the group first. A split is a part of k, summed by blocks of its own: where there are too few
+// (A tap is a place in the window and a channel.) Blocks: x = tiles, those of a group's columns first (blocks that run
+// together then read the same rows of what is large, and all of the kernel, which is small), z = groups × splits, the
+// group first. A split is a part of k, summed by blocks of its own: where there are too few
 // tiles to fill a device, or so many numbers to sum that one run of them would lose digits. The parts are then added
 // in their order, by `finish_forward`, `finish_backward_input` or whoever takes the gradient of the weights.
 //
@@ -194,7 +195,7 @@ __device__ void convolve_backward_weights(const float *input, const float *d_out
     if constexpr (P::USE_BIAS) {
         SummedMatrix<T, P::FILTERS, FILTERS> b(d_output, group);
         multiply<T>(a, b, range, out);
-        if (blockIdx.x == 0) b.finish(part + (u64)ROWS * P::FILTERS, group);
+        if (T::row() == 0) b.finish(part + (u64)ROWS * P::FILTERS, group);
     } else {
         Matrix<T, P::FILTERS, FILTERS> b(d_output, group);
         multiply<T>(a, b, range, out);

@@ -90,7 +90,7 @@ template <class T, class Map> struct Patches : Loader<T, true, T::M> {
     __device__ Patches(const float *map, int group, unsigned count) : map(map + group * Map::PART) {
 #pragma unroll
         for (int i = 0; i < Place::COUNT; i++) {
-            unsigned m = blockIdx.x * T::M + Place::down(i);
+            unsigned m = T::row() + Place::down(i);
             pixels[i] = Pixel<Map>(m);
             if (m >= count) pixels[i].row = NOWHERE;
         }
@@ -133,7 +133,7 @@ template <class T, class Map> struct TurnedPatches : Loader<T, false, T::M> {
     __device__ TurnedPatches(const float *map, int group) : map(map + group * Map::PART) {
 #pragma unroll
         for (int j = 0; j < TAPS; j++) {
-            unsigned m = blockIdx.x * T::M + Place::across() + j;
+            unsigned m = T::row() + Place::across() + j;
             taps[j] = Tap<Map>(m);
             if (m >= ROWS) taps[j].row = NOWHERE;
         }
@@ -169,7 +169,7 @@ template <class T, int STRIDE, int COUNT> struct Matrix : Loader<T, false, T::N>
     bool aligned; // whether they are one vector
 
     __device__ Matrix(const float *matrix, int group) {
-        int n = blockIdx.y * T::N + Place::across();
+        int n = T::column() + Place::across();
         count = COUNT - n;
         columns = matrix + group * COUNT + n;
         aligned = STRIDE % 4 == 0 && COUNT % 4 == 0 && (u64)matrix % 16 == 0;
@@ -210,7 +210,7 @@ template <class T, int STRIDE, int COUNT> struct SummedMatrix : Matrix<T, STRIDE
 #pragma unroll
         for (int j = 0; j < 4; j++) all[threadIdx.x / Place::ACROSS][Place::across() + j] = sums[j];
         __syncthreads();
-        int n = blockIdx.y * T::N + threadIdx.x;
+        int n = T::column() + threadIdx.x;
         if (threadIdx.x >= T::N || n >= COUNT) return;
         float sum = 0.0f;
         for (int i = 0; i < Place::DOWN; i++) sum += all[i][threadIdx.x];
@@ -237,7 +237,7 @@ template <class T, class P> struct TurnedKernel : Loader<T, true, T::N> {
         for (int j = 0; j < 4; j++) at[j] = (k + j) / FILTERS * (CHANNELS * P::FILTERS) + (k + j) % FILTERS;
 #pragma unroll
         for (int i = 0; i < Place::COUNT; i++) {
-            int n = blockIdx.y * T::N + Place::down(i);
+            int n = T::column() + Place::down(i);
             const float *from = kernel + n * P::FILTERS;
             x[i][0] = x[i][1] = x[i][2] = x[i][3] = 0.0f;
             if (n >= CHANNELS || k >= end) continue;

@@ -46,6 +46,10 @@ template <class P> struct Tiling {
     static_assert(K == 16 || K == 32, "TILE_K is 16 or 32");
     static_assert(THREADS == 128 || THREADS == 256, "THREADS is 128 or 256");
 
+    // Where the block's tile is, of the P::ACROSS that lie side by side.
+    __device__ static unsigned row() { return blockIdx.x / P::ACROSS * M; }
+    __device__ static int column() { return blockIdx.x % P::ACROSS * N; }
+
     // Sums of a thread, in single precision.
     static constexpr int SUMS = M * N / THREADS;
     static constexpr int ROWS = SUMS >= 32 ? 8 : 4, COLUMNS = SUMS / ROWS;
@@ -333,7 +337,7 @@ __device__ inline void multiply(const A &a, B &b, Range<T> range, const Out &out
             buffer ^= 1;
         }
     }
-    core.hand_over(out, blockIdx.x * T::M, blockIdx.y * T::N);
+    core.hand_over(out, T::row(), T::column());
 }
 
 } // namespace product

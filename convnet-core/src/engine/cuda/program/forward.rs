@@ -29,7 +29,7 @@ impl Builder<'_> {
 
     fn operation(&mut self, place: usize, operation: &Operation, way: Way, learns: bool) {
         if let Some(product) = Product::of(operation) {
-            return self.product_forward(operation, &product, ending(&operation.op));
+            return self.product_forward(operation, &product, ending(operation));
         }
         let (input, floats) = (self.value(operation.inputs[0]), self.setting.images * operation.output.len());
         match operation.op {
@@ -76,7 +76,7 @@ impl Builder<'_> {
                 let arguments =
                     vec![Argument::Read(input), self.weights(operation), Argument::Write(output), self.images()];
                 let mut constants = depthwise(operation);
-                constants.push(("ACTIVATION", number(ending(&operation.op))));
+                constants.push(("ACTIVATION", number(ending(operation))));
                 self.each("depthwise_conv2d_forward", constants, floats, arguments);
             }
             Op::Activation(activation) => self.activate(activation, operation.output, input, output),
@@ -105,15 +105,20 @@ impl Builder<'_> {
             Op::BatchNormalization(spec) => {
                 let arguments =
                     vec![Argument::Read(input), self.weights(operation), Argument::Write(output), self.images()];
-                self.each("normalization_moving", normalization(spec, operation), floats, arguments);
+                let mut constants = normalization(spec, operation);
+                constants.push(("ACTIVATION", number(ending(operation))));
+                self.each("normalization_moving", constants, floats, arguments);
             }
             Op::Add => {
                 let mut sum = input;
-                for &tensor in &operation.inputs[1..] {
+                for (turn, &tensor) in operation.inputs.iter().enumerate().skip(1) {
+                    let last = turn + 1 == operation.inputs.len();
+                    let ending = if last { ending(operation) } else { Activation::Linear };
+                    let constants = vec![("SIZE", int(operation.output.len())), ("ACTIVATION", number(ending))];
                     let next = self.value(tensor);
                     let to = if sum == output { Argument::Update(output) } else { Argument::Write(output) };
                     let arguments = vec![Argument::Read(sum), Argument::Read(next), to, self.images()];
-                    self.each("add_forward", vec![("SIZE", int(operation.output.len()))], floats, arguments);
+                    self.each("add_forward", constants, floats, arguments);
                     sum = output;
                 }
             }
@@ -177,7 +182,7 @@ impl Builder<'_> {
         [input, output]: [Place; 2],
     ) {
         let channels = operation.input.channels();
-        let constants = normalization(spec, operation);
+        let mut constants = normalization(spec, operation);
         let (partials, parts) = self.sums("normalization_moments", operation, &constants, vec![Argument::Read(input)]);
         let statistics = self.buffer(Element::F32, 4 * channels);
         self.kept[place] = Some(statistics);
@@ -191,6 +196,7 @@ impl Builder<'_> {
             Argument::Write(output),
             self.images(),
         ];
+        constants.push(("ACTIVATION", number(ending(operation))));
         self.each("normalization_normalize", constants, self.setting.images * operation.input.len(), arguments);
     }
 

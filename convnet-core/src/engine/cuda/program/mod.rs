@@ -26,6 +26,7 @@ use super::source::{Constant, Constants, Element, Kernel, Source};
 use crate::engine::Precision;
 use crate::engine::graph::{Graph, Operation};
 use crate::layers::{Activation, Op};
+use crate::plan::Plan;
 use std::ops::Range;
 
 /// Threads of a block that goes through values one by one.
@@ -118,7 +119,7 @@ impl<'a> Builder<'a> {
         let tensors = setting.graph.tensors.len();
         let mut endings = vec![Activation::Linear; tensors];
         for operation in &setting.graph.operations {
-            endings[operation.result] = ending(&operation.op);
+            endings[operation.result] = ending(operation);
         }
         Builder {
             setting,
@@ -250,12 +251,24 @@ fn parameters(memory: Memory, range: &Range<usize>) -> Place {
     Place::Memory(Span { memory, element, at: range.start * size, bytes: range.len() * size })
 }
 
+/// The operations of a plan, as the kernels here have them: normalisations and sums apply an activation behind them,
+/// which so costs no passes over memory of its own.
+pub(super) fn graph(plan: &Plan) -> Graph {
+    let applies = |operation: &Operation| match operation.op {
+        Op::BatchNormalization(_) => true,
+        // A sum of one tensor is that tensor.
+        Op::Add => operation.inputs.len() > 1,
+        _ => false,
+    };
+    Graph::new(plan).joining(|operation, activation| activation != Activation::Softmax && applies(operation))
+}
+
 /// The activation that an operation's kernels apply to their output themselves: one that looks at single values, since a
 /// plan has softmax in its last layer only, and no operation has that layer's.
-fn ending(op: &Op) -> Activation {
-    match op {
-        Op::Conv2D(_) | Op::DepthwiseConv2D(_) | Op::Dense(_) => op.activation(),
-        _ => Activation::Linear,
+fn ending(operation: &Operation) -> Activation {
+    match operation.op {
+        Op::Conv2D(_) | Op::DepthwiseConv2D(_) | Op::Dense(_) => operation.op.activation(),
+        _ => operation.behind,
     }
 }
 

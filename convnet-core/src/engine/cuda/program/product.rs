@@ -143,7 +143,9 @@ impl Builder<'_> {
             ("THREADS", int(tiles.threads as usize)),
             ("SPLIT", Constant::Bool(splits > 1)),
         ]);
-        let grid = [m.div_ceil(tiles.m), n.div_ceil(tiles.n), product.groups * splits];
+        let across = n.div_ceil(tiles.n);
+        constants.push(("ACROSS", int(across)));
+        let grid = [m.div_ceil(tiles.m) * across, 1, product.groups * splits];
         Cut { constants, tiles, grid, splits }
     }
 

@@ -89,7 +89,7 @@ impl Question {
         builder.hold(input);
         let Some(product) = Product::of(operation) else { return Trial { launches: Vec::new(), work: 0, table } };
         if let Pass::Forward = self.pass {
-            builder.product_forward(operation, &product, ending(&operation.op));
+            builder.product_forward(operation, &product, ending(operation));
             return Trial::of(builder, table);
         }
         let d_output = builder.buffer(Element::F32, self.images * operation.output.len());
