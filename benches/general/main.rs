@@ -65,12 +65,18 @@
 //! depthwise 3x3, 28x28x256 to 256          75 %, before 60     33 %
 //! depthwise 3x3, 14x14x512 to 512          60 %, before 48     40 %, before 31
 //! depthwise 3x3, 7x7x1024 to 1024          45 %, before 35     43 %, before 24
+//! depthwise 3x3 strides 2, 112x112x64      54 %, before 50     38 %, before 27
+//! depthwise 3x3 strides 2, 56x56x128       42 %, before 35     14 %
+//! depthwise 3x3 strides 2, 28x28x256       47 %, before 41     28 %, before 21
+//! depthwise 3x3 strides 2, 14x14x512       32 %, before 21     24 %, before 19
+//! depthwise 3x3 strides 2, 56x56x24        34 %                30 %, before 21
 //! ```
 //!
 //! What bounds those below 35 %: 1x1 to or from few channels move 20 to 30 GB/s, what the third level gave a core of the
 //! first machine, as do depthwise layers there, and twice that where the maps fit the second; on the Zen 4 core, whose
-//! maps of 56x56x128 lie beyond the third level, 11 to 15. With 512 or 1024 channels it is not the bytes but where they
-//! lie: 7x7x1008 takes half the time of 7x7x1024 forward, whose positions share few places of the first level.
+//! maps of 56x56x128 lie beyond the third level, 11 to 20. Depthwise with strides of 2 has 9 multiply-adds for five
+//! positions: 40 to 70 GB/s forward, 30 to 50 backward. With 512 or 1024 channels it is not the bytes but where they lie:
+//! 7x7x1008 takes half the time of 7x7x1024 forward, whose positions share few places of the first level.
 //!
 //! Of the backward pass of 3x3 strides 2 on 3 channels 46 % of the samples are in the product's tiles, 16 % in turning to
 //! planes and back, 14 % in copies; a first layer needs no gradient of its input. One filter or 10 units fill a part of a

@@ -46,7 +46,9 @@ def median_ms(command, job, environment):
     """What one program says of one job, or None where it has no answer; why one fails goes to stderr."""
     run = subprocess.run([*command, job], capture_output=True, text=True, cwd=ROOT, env=environment)
     if run.returncode != 0:
-        print(f"{' '.join([*command[1:], job])} failed: {(run.stderr.splitlines() or ['no message'])[-1]}", file=sys.stderr)
+        said = [line for line in run.stderr.splitlines() if line.strip()]
+        reason = said[-1] if said else f"no message, exit code {run.returncode}"
+        print(f"{' '.join([*command[1:], job])} failed: {reason}", file=sys.stderr)
     words = run.stdout.split()
     return float(words[words.index("median") + 1]) if "median" in words else None
 

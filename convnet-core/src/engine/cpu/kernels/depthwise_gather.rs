@@ -95,7 +95,7 @@ impl Gather {
             taps
         };
         let slide = Slide::outputs(axes[1], input[1], output[1]);
-        Gather::new(axes, taps(0), taps(1), [input, output], [axes[1].stride, 1]).sliding(slide)
+        Gather::new(axes, taps(0), taps(1), [input, output], [axes[1].stride, 1]).sliding(axes[0], slide)
     }
 
     /// What gradients of inputs gather from those of outputs.
@@ -106,12 +106,17 @@ impl Gather {
             taps
         };
         let slide = Slide::inputs(axes[1], input[1], output[1]);
-        let gather = Gather::new(axes, taps(0), taps(1), [output, input], [1, axes[1].stride]).sliding(slide);
+        let gather = Gather::new(axes, taps(0), taps(1), [output, input], [1, axes[1].stride]).sliding(axes[0], slide);
         Gather { widen: Widen::new(axes, input, output), ..gather }
     }
 
-    fn sliding(self, slide: Option<Slide>) -> Self {
-        let roll = slide.filter(|slide| slide.window == 3).and_then(|slide| {
+    fn sliding(self, vertical: &Axis, slide: Option<Slide>) -> Self {
+        // All three taps of a row are in the table, but for the map's border: of a window that is dilated beyond the map
+        // the middle one alone would look the same.
+        let known = |slide: &Slide| {
+            slide.window == 3 && (vertical.window, vertical.stride, vertical.dilation) == (3, slide.stride, 1)
+        };
+        let roll = slide.filter(known).and_then(|slide| {
             // Which of the rows that a row of the target sees a vertical tap is.
             let place = |u: usize| if slide.reversed { 2 - u } else { u };
             let &(u, row) = self.rows.first()?.first().filter(|_| self.window[1] == 3)?;
@@ -266,7 +271,11 @@ impl Vectorized for Sums<'_> {
                 continue;
             }
             if let Some(widen) = gather.widen.filter(|_| group == 1 && S::REGISTERS >= 16) {
-                s.call(Squares { widen, source, kernel, target, rows, channels, some });
+                assert!(bias.is_none() && !relu, "gradients of inputs");
+                let squares = Squares { widen, source, kernel, target, rows, channels, some };
+                // SAFETY: the table and the widths lie within slices of the lengths that `check` has seen, and so do `some`
+                // channels from the first on.
+                unsafe { squares.sum(s) }
                 continue;
             }
             for run in &gather.runs {

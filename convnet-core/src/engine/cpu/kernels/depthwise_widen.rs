@@ -63,21 +63,39 @@ pub(super) struct Squares {
     pub channels: usize,
     pub some: usize,
 }
+
 /// Which of two neighbours are in a map.
 type Both = [bool; 2];
 
-impl Vectorized for Squares {
+impl Squares {
+    /// Overwrites the rows.
+    ///
+    /// # Safety
+    /// `some` floats are readable at all positions of the output and at the kernel's nine taps, and writable at all
+    /// positions of these rows of the input.
+    #[inline(always)]
+    pub unsafe fn sum<S: Simd>(self, s: S) {
+        s.call(All(self));
+    }
+}
+
+/// See [`Squares::sum`], whose caller vouches for everything.
+struct All(Squares);
+
+impl Vectorized for All {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        for row in self.widen.squares(0, &self.rows) {
-            let (written, seen) = self.inside(0, row, &self.rows);
-            // SAFETY: whoever made this vouches for all positions, and `seen` says which of the output's are there.
+        let All(squares) = self;
+        for row in squares.widen.squares(0, &squares.rows) {
+            let (written, seen) = squares.inside(0, row, &squares.rows);
+            // SAFETY: whoever called `Squares::sum` vouches for all positions, and `seen` says which of the output's are
+            // there.
             unsafe {
                 match seen {
-                    [true, true] => self.row::<S, true, true>(s, row, written),
-                    [true, false] => self.row::<S, true, false>(s, row, written),
-                    [false, true] => self.row::<S, false, true>(s, row, written),
+                    [true, true] => squares.row::<S, true, true>(s, row, written),
+                    [true, false] => squares.row::<S, true, false>(s, row, written),
+                    [false, true] => squares.row::<S, false, true>(s, row, written),
                     [false, false] => {}
                 }
             }
@@ -98,7 +116,7 @@ impl Squares {
     /// A row of squares, which see gradients `ABOVE`, in the row of the output before, and `HERE`, in their own.
     ///
     /// # Safety
-    /// `some` floats are readable and writable at all positions of the maps and all taps.
+    /// As for [`Squares::sum`].
     #[inline(always)]
     unsafe fn row<S: Simd, const ABOVE: bool, const HERE: bool>(&self, s: S, row: usize, written: Both) {
         let Widen { before, from, to } = self.widen;

@@ -101,11 +101,40 @@ fn strides_along_one_axis() {
         [of(3, 3, 1), of(3, 2, 1)],
         [of(2, 2, 1), of(3, 2, 1)],
         [of(3, 2, 2), of(3, 2, 1)],
+        // Of these the middle tap alone meets the map.
+        [of(3, 1, 13), of(3, 1, 1)],
+        [of(3, 2, 13), of(3, 2, 1)],
     ] {
         for height in 8..=13 {
             let input = Shape::map(height, random.random_range(7..=18), 32);
             let ([vertical, horizontal], activation) = (axes, Activation::Linear);
             check(random, Spec { depth_multiplier: 1, vertical, horizontal, activation, use_bias: true }, input, 2);
+        }
+    }
+}
+
+/// Windows of which only the middle tap meets a map, whose rows a kernel's gradient would roll down.
+#[test]
+fn windows_dilated_beyond_the_map() {
+    let random = &mut random(7);
+    let of = |stride, dilation| Axis { window: 3, stride, dilation, padding: Padding::Same };
+    for (stride, height, dilation) in [(1, 2, 2), (1, 8, 8), (2, 2, 2), (2, 14, 14)] {
+        let (vertical, horizontal) = (of(stride, dilation), of(stride, 1));
+        let spec = Spec { depth_multiplier: 1, vertical, horizontal, activation: Activation::Linear, use_bias: true };
+        check(random, spec, Shape::map(height, 14, 256), 1);
+    }
+}
+
+/// Maps whose way back goes in several bands of rows, which cut squares of a gradient of strides 2.
+#[test]
+fn bands_of_rows() {
+    let random = &mut random(8);
+    for padding in [Padding::Same, Padding::Valid] {
+        for (stride, height, channels) in [(2, 40, 48), (2, 41, 50), (1, 30, 48)] {
+            let axis = Axis { window: 3, stride, dilation: 1, padding };
+            let (vertical, horizontal, activation) = (axis, axis, Activation::Relu);
+            let spec = Spec { depth_multiplier: 1, vertical, horizontal, activation, use_bias: true };
+            check(random, spec, Shape::map(height, 41, channels), 1);
         }
     }
 }
