@@ -102,7 +102,8 @@ impl<N: Network> Model<N> {
         self
     }
 
-    /// Leaves out kernels that sum in another order than written (Winograd and the like); slower.
+    /// Leaves out kernels that sum in another order than written (Winograd and the like); slower. On a GPU products are made
+    /// in single precision, and cut as the sizes say instead of as a measurement does.
     pub fn exact(mut self, exact: bool) -> Self {
         self.trainer.set_exact(exact);
         self

@@ -174,6 +174,9 @@ pub(super) trait Backend: Send {
     /// Bytes of memory that could be had.
     fn free(&self) -> Result<usize>;
 
+    /// Bytes of memory in all.
+    fn total(&self) -> Result<usize>;
+
     /// Gives up all modules and recordings.
     fn forget(&mut self);
 
@@ -196,8 +199,11 @@ pub(super) trait Backend: Send {
     /// Whether [`Backend::time`] says something about it.
     fn measures(&self) -> bool;
 
-    /// How long launches of kernels of `module` take, behind one another.
+    /// How long launches of kernels of `module` take, behind one another; longer ones are timed less often.
     fn time(&mut self, module: Module, launches: &[Launch]) -> Result<Duration>;
+
+    /// Gives up the kernels of a module.
+    fn unload(&mut self, module: Module);
 
     /// What was to be remembered by this name, on this machine by a program with the same kernels; nothing if it is lost.
     fn recall(&self, name: &str) -> Option<Vec<u8>>;

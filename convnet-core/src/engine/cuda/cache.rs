@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// The folder for all that convnet can make again; `kernels` lies in it. Without it, `convnet` in the user's cache.
+/// The folder for all that convnet can make again. Without it, `convnet` in the user's cache.
 const VARIABLE: &str = "CONVNET_CACHE";
 
 /// Where the files are.
@@ -28,12 +28,12 @@ struct Limits {
 }
 
 impl Cache {
-    /// That of the user.
-    pub fn of_user() -> Cache {
+    /// That of the user, for things of this kind.
+    pub fn of_user(kind: &str) -> Cache {
         use etcetera::BaseStrategy;
         let given = std::env::var_os(VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from);
         let users = || Some(etcetera::choose_base_strategy().ok()?.cache_dir().join("convnet"));
-        Cache { folder: given.or_else(users).map(|folder| folder.join("kernels")), ..Cache::none() }
+        Cache { folder: given.or_else(users).map(|folder| folder.join(kind)), ..Cache::none() }
     }
 
     /// One that keeps nothing.
@@ -96,14 +96,19 @@ impl Cache {
     }
 }
 
-/// The name of the file for an origin. Lengths are part of it, so that no two origins run together alike.
-fn name(origin: &[&[u8]]) -> String {
+/// The SHA-256 of all parts. Lengths go into it, so that no two origins run together alike.
+pub(super) fn digest(origin: &[&[u8]]) -> [u8; 32] {
     let mut sha256 = Sha256::new();
     for part in origin {
         sha256.update((part.len() as u64).to_le_bytes());
         sha256.update(part);
     }
-    sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256.finalize().into()
+}
+
+/// The name of the file for an origin.
+fn name(origin: &[&[u8]]) -> String {
+    digest(origin).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Whether a file may be one of the cache's.

@@ -1,9 +1,9 @@
 //! How products are cut: what was measured on this machine, and else what the model of [`super::tiles`] says.
 //!
 //! The model knows no GPU from within. Where the machine can tell the time, the ways that the model thinks best are tried
-//! when a product is first needed, and the fastest is kept on disk, by GPU and driver: so a network computes the same
-//! bits every time it runs there. `exact` models do without, and compute the same bits on all GPUs with as many
-//! multiprocessors.
+//! when a product is first needed, and the fastest is kept on disk, by GPU and driver: as long as it is, a network
+//! computes the same bits every time it runs there. `exact` models do without, and compute the same bits on all GPUs of
+//! one kind.
 
 use super::tiles::{Tiles, ways};
 use crate::engine::Precision;

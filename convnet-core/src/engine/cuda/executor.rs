@@ -27,7 +27,7 @@ use crate::{Error, Result};
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Of the device's free memory, the part that the tensors of images which go through together may take where nobody says
+/// Of the device's memory, the part that the tensors of images which go through together may take where nobody says
 /// how many do, and the most bytes: the images of a large map, too, are to fill a GPU. Tensors share places, so that it
 /// is less in the end.
 const ROOM: usize = 8;
@@ -117,7 +117,8 @@ impl Executor {
     pub fn new(plan: &Plan, settings: Settings, cuda: &Cuda) -> Result<Executor> {
         let (graph, backend) = (graph(plan), cuda.backend()?);
         let image = 4 * graph.tensors.iter().sum::<usize>();
-        let most = (backend.free()? / ROOM).min(MOST_BYTES) / image.max(1);
+        // Of all memory, not of what is free: how many go together decides the order of sums.
+        let most = (backend.total()? / ROOM).min(MOST_BYTES) / image.max(1);
         let mut executor = Executor {
             plan: *plan,
             graph,
@@ -161,9 +162,11 @@ impl Executor {
     fn reserve(&mut self, memory: Memory, bytes: usize) -> Result<()> {
         let bytes = bytes.max(size_of::<u64>());
         if bytes > self.sizes.get(&memory).copied().unwrap_or(0) {
+            // Where there is not so much, what was there is gone, too.
+            self.sizes.remove(&memory);
+            self.prepared.values_mut().for_each(|prepared| prepared.recordings = [None; 2]);
             self.backend.reserve(memory, bytes)?;
             self.sizes.insert(memory, bytes);
-            self.prepared.values_mut().for_each(|prepared| prepared.recordings = [None; 2]);
         }
         Ok(())
     }
@@ -215,6 +218,36 @@ impl Executor {
 
     /// Finds how the products of these recipes are best cut, where that is not known yet.
     fn measure(&mut self, kinds: &[Kind], precision: Precision) -> Result<()> {
+        let mut source = Source::default();
+        let mut trials = |(question, ways): (Question, Vec<Way>)| {
+            let trials: Vec<Trial> = ways.iter().map(|way| question.trial(*way, &mut source)).collect();
+            (question.name, ways, trials)
+        };
+        let open: Vec<_> = self.open_questions(kinds, precision).into_iter().map(&mut trials).collect();
+        if open.is_empty() {
+            return Ok(());
+        }
+        let all = || open.iter().flat_map(|(.., trials)| trials);
+        let [work, words] = [all().map(|trial| trial.work).max(), all().map(|trial| trial.table.len()).max()]
+            .map(Option::unwrap_or_default);
+        // Some ways need more memory than others: where it does not suffice for all, the model decides.
+        if self.reserve(Memory::Work, work).and_then(|()| self.reserve(Memory::Tables, 4 * words)).is_err() {
+            return Ok(());
+        }
+        let module = self.backend.load(&source)?;
+        for (name, ways, trials) in open {
+            let fastest = self.fastest(module, &trials, &ways)?;
+            // Another program may have measured in the meantime: all go by the first.
+            let way = self.recall(&name, &ways).unwrap_or(fastest);
+            self.backend.remember(&name, to_text(&way).as_bytes());
+            self.choices.add(name, way);
+        }
+        self.backend.unload(module);
+        Ok(())
+    }
+
+    /// The products of these recipes that there is a choice for, each once, and their ways.
+    fn open_questions(&mut self, kinds: &[Kind], precision: Precision) -> Vec<(Question, Vec<Way>)> {
         let properties = self.backend.properties();
         let of = |kind: &Kind| questions(&self.plan, &self.graph, *kind, precision, properties);
         let mut open: Vec<(Question, Vec<Way>)> = Vec::new();
@@ -223,37 +256,30 @@ impl Executor {
                 continue;
             }
             let ways = question.sizes.ways();
-            let known = self.backend.recall(&question.name).and_then(|text| from_text(&text, &ways));
-            match (known, &ways[..]) {
+            match (self.recall(&question.name, &ways), &ways[..]) {
                 (Some(way), _) | (None, &[way]) => self.choices.add(question.name, way),
                 _ => open.push((question, ways)),
             }
         }
-        let mut source = Source::default();
-        let mut trials = |(question, ways): (Question, Vec<Way>)| {
-            let trials: Vec<Trial> = ways.iter().map(|way| question.trial(*way, &mut source)).collect();
-            (question.name, ways, trials)
-        };
-        let open: Vec<_> = open.into_iter().map(&mut trials).collect();
-        if open.is_empty() {
-            return Ok(());
-        }
-        let module = self.backend.load(&source)?;
-        for (name, ways, trials) in open {
-            let mut best = (Duration::MAX, ways[0]);
-            for (trial, way) in trials.into_iter().zip(ways) {
-                self.reserve(Memory::Work, trial.work)?;
-                self.reserve(Memory::Tables, 4 * trial.table.len())?;
-                self.backend.write(Memory::Tables, 0, bytes_of(&trial.table))?;
-                let taken = self.backend.time(module, &trial.launches)?;
-                if taken < best.0 {
-                    best = (taken, way);
-                }
+        open
+    }
+
+    /// What was measured before.
+    fn recall(&self, name: &str, ways: &[Way]) -> Option<Way> {
+        self.backend.recall(name).and_then(|text| from_text(&text, ways))
+    }
+
+    /// The way whose trial takes the shortest time.
+    fn fastest(&mut self, module: Module, trials: &[Trial], ways: &[Way]) -> Result<Way> {
+        let mut best = (Duration::MAX, ways[0]);
+        for (trial, way) in trials.iter().zip(ways) {
+            self.backend.write(Memory::Tables, 0, bytes_of(&trial.table))?;
+            let taken = self.backend.time(module, &trial.launches)?;
+            if taken < best.0 {
+                best = (taken, *way);
             }
-            self.backend.remember(&name, to_text(&best.1).as_bytes());
-            self.choices.add(name, best.1);
         }
-        Ok(())
+        Ok(best.1)
     }
 
     /// Replays a prepared recipe.

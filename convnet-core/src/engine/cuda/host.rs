@@ -54,7 +54,7 @@ impl Host {
         if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
             return Err(Error::Cuda("kernels are executed on the CPU only under Linux on x86-64".to_owned()));
         }
-        let (compiler, cache) = (Compiler::find()?, Cache::of_user());
+        let (compiler, cache) = (Compiler::find()?, Cache::of_user("kernels"));
         let (memories, modules, recordings) = (BTreeMap::new(), Vec::new(), Vec::new());
         Ok(Host {
             backwards,
@@ -190,6 +190,14 @@ impl Backend for Host {
 
     fn free(&self) -> Result<usize> {
         Ok(usize::MAX)
+    }
+
+    fn total(&self) -> Result<usize> {
+        Ok(usize::MAX)
+    }
+
+    fn unload(&mut self, module: Module) {
+        self.modules[module.0].kernels.clear();
     }
 
     fn forget(&mut self) {

@@ -30,8 +30,8 @@ use backend::Backend;
 /// Nothing of CUDA is needed to build a program. To run it needs the driver, of CUDA 12 or 13, and NVRTC, CUDA's compiler, of
 /// either: kernels are compiled for the GPU and the network when a model first trains or predicts, and kept in the
 /// user's cache (`CONVNET_CACHE` names another place, `CONVNET_NVRTC` the file of the compiler). So is which of several
-/// ways to cut a product is the fastest there: it is measured once, and decides in which order sums are made. A model
-/// that is [exact](crate::model::Model::exact) has the same order on all GPUs of as many multiprocessors.
+/// ways to cut a product is the fastest there: it is measured once, as long as the cache is kept, and decides in which order
+/// sums are made. A model that is [exact](crate::model::Model::exact) has the same order on all GPUs of one kind.
 #[derive(Clone, Debug)]
 pub struct Cuda(Place);
 

@@ -4,7 +4,7 @@ use super::handles::{Allocation, Draft, Graph, Library, Stream};
 use super::staging::Staging;
 use super::{During, Gpu, dotted, reason};
 use crate::engine::cuda::backend::{Backend, Launch, Memory, Module, Properties, Recording};
-use crate::engine::cuda::cache::Cache;
+use crate::engine::cuda::cache::{Cache, digest};
 use crate::engine::cuda::launches;
 use crate::engine::cuda::nvrtc::{Nvrtc, package};
 use crate::engine::cuda::source::{Kernel, Source, Target};
@@ -16,10 +16,11 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// How many times launches are timed, and how often one after the other each time: one alone takes no longer than a graph
-/// takes to start.
-const TIMES: usize = 5;
-const IN_A_ROW: usize = 16;
+/// How many times launches are timed, how long about each time, and how often one after the other at the most: one alone
+/// may take no longer than a graph takes to start.
+const TIMES: usize = 3;
+const SPENT: Duration = Duration::from_millis(4);
+const IN_A_ROW: u128 = 16;
 
 /// A GPU with what one engine has on it. The fields are dropped in this order: graphs before their kernels, all before
 /// the stream, and the context at last.
@@ -31,6 +32,10 @@ pub(in crate::engine::cuda) struct Machine {
     staging: Option<Staging>,
     stream: Stream,
     cache: Cache,
+    /// What was measured, apart from the kernels, which are many and large.
+    remembered: Cache,
+    /// The driver's version and the text of all templates, as a digest.
+    made_of: [u8; 32],
     /// None before the first kernels.
     nvrtc: Option<Nvrtc>,
     pub(super) cuda: Gpu,
@@ -62,7 +67,9 @@ impl Machine {
             memories: BTreeMap::new(),
             staging: None,
             stream: Stream::new()?,
-            cache: Cache::of_user(),
+            cache: Cache::of_user("kernels"),
+            remembered: Cache::of_user("choices"),
+            made_of: digest(&[&cuda.context.driver.to_le_bytes(), Source::default().text(Target::Device).as_bytes()]),
             nvrtc: None,
             cuda,
         })
@@ -97,10 +104,24 @@ impl Machine {
     }
 
     /// On what it depends what is remembered by a name: the GPU, the driver, and what the kernels are made of.
-    fn origin(&self, name: &str) -> [String; 5] {
-        let kernels = Source::default().text(Target::Device);
-        let driver = self.cuda.context.driver.to_string();
-        ["remembered".to_owned(), self.cuda.name().to_owned(), driver, kernels, name.to_owned()]
+    fn origin<'a>(&'a self, name: &'a str) -> [&'a [u8]; 3] {
+        [self.cuda.name().as_bytes(), &self.made_of, name.as_bytes()]
+    }
+
+    /// The least of some times that launches take, so many in a row.
+    fn time_in_a_row(&mut self, module: Module, launches: &[Launch], many: usize, times: usize) -> Result<Duration> {
+        let recording = self.record(module, &vec![launches; many].concat())?;
+        let mut least = Duration::MAX;
+        for _ in 0..times {
+            self.stream.synchronize()?;
+            let start = Instant::now();
+            self.replay(recording, 1)?;
+            self.stream.synchronize()?;
+            least = least.min(start.elapsed());
+        }
+        // The last one: its place is free again.
+        self.graphs.truncate(recording.0);
+        Ok(least / many as u32)
     }
 
     /// The address of a place with so many bytes behind it.
@@ -192,6 +213,10 @@ impl Backend for Machine {
         self.cuda.memory().map(|(free, _)| free)
     }
 
+    fn total(&self) -> Result<usize> {
+        self.cuda.memory().map(|(_, total)| total)
+    }
+
     fn forget(&mut self) {
         // What runs may be in them; if the GPU fails, they are given back to a driver that refuses everything.
         if self.cuda.bind().is_ok() {
@@ -262,26 +287,27 @@ impl Backend for Machine {
     }
 
     fn time(&mut self, module: Module, launches: &[Launch]) -> Result<Duration> {
-        let recording = self.record(module, &vec![launches; IN_A_ROW].concat())?;
-        let mut least = Duration::MAX;
-        // The first time warms up: what it says is more than the others.
-        for _ in 0..=TIMES {
-            self.stream.synchronize()?;
-            let start = Instant::now();
-            self.replay(recording, 1)?;
-            self.stream.synchronize()?;
-            least = least.min(start.elapsed());
+        // The first time warms up.
+        self.time_in_a_row(module, launches, 1, 1)?;
+        let once = self.time_in_a_row(module, launches, 1, 1)?;
+        let most = (SPENT.as_nanos() / once.as_nanos().max(1)).min(IN_A_ROW);
+        if most > 1 { self.time_in_a_row(module, launches, most as usize, TIMES) } else { Ok(once) }
+    }
+
+    fn unload(&mut self, module: Module) {
+        // What runs may be in it; if the GPU fails, it is given back to a driver that refuses everything.
+        if self.cuda.bind().is_ok() {
+            let _ = self.stream.synchronize();
         }
-        self.graphs[recording.0] = None;
-        Ok(least / IN_A_ROW as u32)
+        self.modules[module.0] = Loaded { kernels: Vec::new(), functions: Vec::new(), libraries: Vec::new() };
     }
 
     fn recall(&self, name: &str) -> Option<Vec<u8>> {
-        self.cache.find(&self.origin(name).each_ref().map(|part| part.as_bytes()))
+        self.remembered.find(&self.origin(name))
     }
 
     fn remember(&self, name: &str, value: &[u8]) {
-        self.cache.put(&self.origin(name).each_ref().map(|part| part.as_bytes()), value);
+        self.remembered.put(&self.origin(name), value);
     }
 }
 

@@ -7,9 +7,9 @@
 //
 // (A tap is a place in the window and a channel.) Blocks: x = tiles, those of a group's columns first (blocks that run
 // together then read the same rows of what is large, and all of the kernel, which is small), z = groups × splits, the
-// group first. A split is a part of k, summed by blocks of its own: where there are too few
-// tiles to fill a device, or so many numbers to sum that one run of them would lose digits. The parts are then added
-// in their order, by `finish_forward`, `finish_backward_input` or whoever takes the gradient of the weights.
+// group first. A split is a part of k, summed by blocks of its own: where there are too few tiles to fill a device, or
+// so many numbers to sum that one run of them would lose digits. The parts are then added in a fixed order, by
+// `finish_forward`, `finish_backward_input` or whoever takes the gradient of the weights.
 //
 // The gradient of the bias is the sums of the output's gradient over all pixels. The blocks of the first row of tiles
 // have all of it in hand once, and make these sums beside the product, in single precision always.

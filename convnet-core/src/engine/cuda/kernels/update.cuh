@@ -1,10 +1,9 @@
 // Optimizers, as `train/optimizer/` has them: the same operations in the same order, so that the weights differ from
 // the CPU engine's only as far as the gradients do.
 //
-// The parameters that training changes are cut into runs of at most 1024 (128 where gradients come in many parts), one
-// for each block; a table says where a run lies and where its gradients do. Kernels that make gradients leave several parts of them (splits), which are
-// added up here: that saves writing and reading the sum. A parameter depends on no other, so however they are cut,
-// the result is the same.
+// The parameters that training changes are cut into runs of at most 1024 (fewer where gradients come in many parts),
+// one for each block; a table says where a run lies and where its gradients do. Kernels that make gradients leave
+// several parts of them (splits), which are added up here: that saves writing and reading the sum.
 //
 // A row of the table has 8 words: where the run begins in the parameters, their count, the first float of its
 // gradient in `gradients` (the lower half: there may be more than 2³² floats), the splits, the floats from one split
@@ -37,12 +36,8 @@ struct Run {
     }
 };
 
-// Splits from which on a block adds them up together, an eighth each warp, and the parameters that a run has at the most
-// then: `tables.rs` knows both. A thread that went through all would wait for memory again and again.
-constexpr int MANY = 16, SHORT = 128, WARPS = 8;
-
-// Adds up splits from `begin` to `end` of some parameters of the run: `first`, `first + step`, … Four of them at a time,
-// so that their loads are under way together.
+// Adds up splits from `begin` to `end` of some parameters of the run: `first`, `first + step`, … Four of them at a
+// time, so that their loads are under way together.
 __device__ inline void sum_splits(const Run &run, const float *gradients, int first, int step, int begin, int end,
                                   float (&sums)[TOGETHER]) {
     // Behind the end of the run is its last, whose sum nobody asks for: a load that depends on a condition would wait
@@ -63,15 +58,20 @@ __device__ inline void sum_splits(const Run &run, const float *gradients, int fi
 }
 
 // The gradients of a run's parameters, their splits added up. All threads of the block make it.
-struct Gradients {
+//
+// From P::MANY splits on, of which a run has at most P::SHORT parameters, each warp adds up an equal share of them, and
+// then the shares are added up: a thread that went through all would wait for memory again and again.
+template <class P> struct Gradients {
+    static constexpr int WARPS = 8;
+    static_assert(P::SHORT == 32 * TOGETHER, "four parameters a lane");
     const Run &run;
     const float *gradients;
-    float (*parts)[SHORT];
+    float (*parts)[P::SHORT];
 
     __device__ Gradients(const Run &run, const float *gradients) : run(run), gradients(gradients) {
-        __shared__ float shared[WARPS][SHORT];
+        __shared__ float shared[WARPS][P::SHORT];
         parts = shared;
-        if (run.splits < MANY) return; // all threads alike
+        if (run.splits < P::MANY) return; // all threads alike
         int lane = threadIdx.x % 32, warp = threadIdx.x / 32, share = ceil_div(run.splits, (int)blockDim.x / 32);
         int begin = min(warp * share, run.splits), end = min(begin + share, run.splits);
         float sums[TOGETHER];
@@ -82,7 +82,7 @@ struct Gradients {
 
     // Those that are the thread's: `first`, `first + blockDim.x`, …
     __device__ void of(int first, float (&sums)[TOGETHER]) const {
-        if (run.splits < MANY) return sum_splits(run, gradients, first, (int)blockDim.x, 0, run.splits, sums);
+        if (run.splits < P::MANY) return sum_splits(run, gradients, first, (int)blockDim.x, 0, run.splits, sums);
         UNROLLED for (int j = 0; j < TOGETHER; j++) {
             int at = first + j * (int)blockDim.x;
             sums[j] = 0.0f;
@@ -193,7 +193,7 @@ __device__ void update(const u32 *table, const float *gradients, float *weights,
     }
     float alpha = P::KIND == ADAM ? shared_alpha : rate;
     Run run(table, blockIdx.x);
-    Gradients all(run, gradients);
+    Gradients<P> all(run, gradients);
     double squares = 0.0;
     bool finite = true;
     for (int first = threadIdx.x; first < run.count; first += TOGETHER * (int)blockDim.x) {
@@ -233,7 +233,7 @@ __device__ void update(const u32 *table, const float *gradients, float *weights,
 template <class P> __device__ void sum_gradients(const u32 *table, const float *gradients, float *sums) {
     using namespace update_of;
     Run run(table, blockIdx.x);
-    Gradients all(run, gradients);
+    Gradients<P> all(run, gradients);
     for (int first = threadIdx.x; first < run.count; first += TOGETHER * (int)blockDim.x) {
         float of_thread[TOGETHER];
         all.of(first, of_thread);

@@ -1,7 +1,7 @@
 //! Convolutions and dense layers: matrix products whose factors are gathered on the way (`kernels/product.cuh`).
 //!
 //! A dense layer is a convolution of a 1×1 map. A product with few outputs is cut along its sums, too, so that more
-//! multiprocessors have work; a second launch adds the parts in their order.
+//! multiprocessors have work; a second launch adds the parts in a fixed order.
 
 use super::{Builder, Draft, Place, Setting, int, number};
 use crate::engine::Precision;

@@ -3,7 +3,7 @@
 use super::backward::Back;
 use super::forward::Way;
 use super::product::Parts;
-use super::tables::{ROW, in_table, runs};
+use super::tables::{ROW, in_table, run_constants, runs};
 use super::{Builder, Draft, Finished, Place, Setting, THREADS, int, number, parameters};
 use crate::engine::Precision;
 use crate::engine::cuda::backend::{Argument, Launch, Memory, Properties, Role, Span};
@@ -98,6 +98,7 @@ impl Writer<'_> {
         let asked = graph.asked_for(plan, false);
         let (mut constants, settings) = optimizer::constants(self.optimizer);
         constants.push(("PARAMS", int(plan.params)));
+        constants.extend(run_constants());
         let mut source = std::mem::take(&mut self.source);
         let mut builder = Builder::new(self.setting(images), &mut source);
         builder.gather(set);
@@ -159,12 +160,16 @@ impl Writer<'_> {
         Recipe::new(finished, [Some(input), Some(output), None, None, None])
     }
 
+    /// Goes by the model alone, whatever was measured for other recipes: gradients that somebody looks at are asked for once,
+    /// as a rule, and are to be the same each time.
     fn pull_back(&mut self, images: usize) -> Recipe {
+        let unmeasured = Choices::default();
         let (plan, graph, head) = (self.plan, self.graph, self.head());
         let wanted = |operation: &Operation| !operation.weights.is_empty();
         let way = Way { back: true, training: None };
         let mut source = std::mem::take(&mut self.source);
-        let mut builder = Builder::new(self.setting(images), &mut source);
+        let setting = Setting { choices: &unmeasured, ..self.setting(images) };
+        let mut builder = Builder::new(setting, &mut source);
         let input = builder.value(0);
         builder.forward(way, |_| false);
         let floats = images * plan.output.len();
@@ -327,7 +332,7 @@ impl Builder<'_> {
         let grid = [table.len() / ROW, 1, 1];
         let arguments =
             vec![Argument::Read(in_table(table)), Argument::Read(Place::Work(Element::F32)), Argument::Update(sums)];
-        let (template, constants) = ("sum_gradients", Vec::new());
+        let (template, constants) = ("sum_gradients", run_constants());
         self.launch(Draft { template, constants, threads: THREADS, resident: 1, grid, arguments });
     }
 

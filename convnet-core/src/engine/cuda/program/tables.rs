@@ -5,9 +5,9 @@
 //! in two steps.
 
 use super::product::Parts;
-use super::{Builder, Draft, Finished, Place, THREADS, parameters};
+use super::{Builder, Draft, Finished, Place, THREADS, int, parameters};
 use crate::engine::cuda::backend::{Argument, Memory, Span};
-use crate::engine::cuda::source::Element;
+use crate::engine::cuda::source::{Constants, Element};
 use crate::engine::graph::{Graph, Operation};
 use crate::layers::Op;
 use crate::plan::{Plan, Weight};
@@ -16,11 +16,18 @@ use std::ops::Range;
 /// Words of a row.
 pub(super) const ROW: usize = 8;
 
-/// Parameters in a block of an update; and where their gradients come in many parts, as many as the kernel has room for:
-/// `SHORT` and `MANY` in `kernels/update.cuh`.
+/// Parameters in a block of an update.
 const RUN: usize = 1024;
-const SHORT: usize = 128;
+
+/// Parts of gradients from which on a block adds them up together, and the parameters that it has then, at the most: four a
+/// lane.
 const MANY: usize = 16;
+const SHORT: usize = 128;
+
+/// What the kernels have to know of that.
+pub(super) fn run_constants() -> Constants {
+    vec![("MANY", int(MANY)), ("SHORT", int(SHORT))]
+}
 
 /// Words of [`Memory::Tables`].
 pub(super) fn in_table(words: Range<usize>) -> Place {
@@ -142,11 +149,11 @@ impl Builder<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// A plan whose second layer has 4 · 300 weights and 300 biases.
-    fn plan() -> Plan {
+    pub fn plan() -> Plan {
         use crate::Network;
         use crate::layers::activation::Linear;
         use crate::layers::dense::Dense;

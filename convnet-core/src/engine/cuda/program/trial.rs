@@ -117,3 +117,37 @@ impl Trial {
         Trial { launches: finished.launches, work: finished.work, table }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tables::tests::plan;
+    use super::super::{Set, graph};
+    use super::*;
+    use crate::engine::cuda::backend::Role;
+    use crate::engine::cuda::source::Constant;
+
+    #[test]
+    fn a_trial_is_cut_as_it_is_told() {
+        let (plan, properties) = (plan(), Properties { multiprocessors: 132, tensor_cores: true });
+        let graph = graph(&plan);
+        let set = Set { role: Role::Training, bytes: false, images: 5000, order: 5000 };
+        let kind = Kind::Train { set, images: 5000 };
+        let questions = questions(&plan, &graph, kind, Precision::Tf32, properties);
+        // Both layers forward, the second back to its input, both weights.
+        assert_eq!(questions.len(), 5);
+        for question in questions {
+            let ways = question.sizes.ways();
+            assert!(ways.len() > 1, "{}", question.name);
+            for way @ (tiles, splits) in ways {
+                let mut source = Source::default();
+                let trial = question.trial(way, &mut source);
+                let first = &trial.launches[0];
+                let kernel = &source.kernels()[first.kernel];
+                for (name, value) in [("TILE_M", tiles.m), ("TILE_N", tiles.n), ("TILE_K", tiles.k)] {
+                    assert!(kernel.constants.contains(&(name, Constant::Int(value as i64))), "{name}: {kernel:?}");
+                }
+                assert_eq!((kernel.threads, first.grid[2] as usize), (tiles.threads, splits), "{}", question.name);
+            }
+        }
+    }
+}
