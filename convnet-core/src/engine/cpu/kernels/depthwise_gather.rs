@@ -94,8 +94,8 @@ impl Gather {
             meetings(axes[a], input[a], output[a]).for_each(|[o, tap, at]| taps[o].push((tap, at)));
             taps
         };
-        let slide = Slide::outputs(axes[1], input[1], output[1]);
-        Gather::new(axes, taps(0), taps(1), [input, output], [axes[1].stride, 1]).sliding(axes[0], slide)
+        let slides = [0, 1].map(|a| Slide::outputs(axes[a], input[a], output[a]));
+        Gather::new(axes, taps(0), taps(1), [input, output], [axes[1].stride, 1]).sliding(slides)
     }
 
     /// What gradients of inputs gather from those of outputs.
@@ -105,26 +105,16 @@ impl Gather {
             meetings(axes[a], input[a], output[a]).for_each(|[o, tap, at]| taps[at].push((tap, o)));
             taps
         };
-        let slide = Slide::inputs(axes[1], input[1], output[1]);
-        let gather = Gather::new(axes, taps(0), taps(1), [output, input], [1, axes[1].stride]).sliding(axes[0], slide);
+        let slides = [0, 1].map(|a| Slide::inputs(axes[a], input[a], output[a]));
+        let gather = Gather::new(axes, taps(0), taps(1), [output, input], [1, axes[1].stride]).sliding(slides);
         Gather { widen: Widen::new(axes, input, output), ..gather }
     }
 
-    fn sliding(self, vertical: &Axis, slide: Option<Slide>) -> Self {
-        // All three taps of a row are in the table, but for the map's border: of a window that is dilated beyond the map
-        // the middle one alone would look the same.
-        let known = |slide: &Slide| {
-            slide.window == 3 && (vertical.window, vertical.stride, vertical.dilation) == (3, slide.stride, 1)
-        };
-        let roll = slide.filter(known).and_then(|slide| {
-            // Which of the rows that a row of the target sees a vertical tap is.
-            let place = |u: usize| if slide.reversed { 2 - u } else { u };
-            let &(u, row) = self.rows.first()?.first().filter(|_| self.window[1] == 3)?;
-            let before = place(u).checked_sub(row)?;
-            let mut taps = self.rows.iter().enumerate().flat_map(|(y, taps)| taps.iter().map(move |tap| (y, tap)));
-            taps.all(|(y, &(u, row))| row + before == y * slide.stride + place(u)).then_some(before)
-        });
-        Gather { slide, roll, ..self }
+    /// With the windows of both axes (vertical, horizontal) that slide.
+    fn sliding(self, [vertical, horizontal]: [Option<Slide>; 2]) -> Self {
+        let both = vertical.zip(horizontal);
+        let alike = both.filter(|(v, h)| v.window == 3 && h.window == 3 && v.stride == h.stride);
+        Gather { slide: horizontal, roll: alike.map(|(vertical, _)| vertical.before), ..self }
     }
 
     fn new(
